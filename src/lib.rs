@@ -1,0 +1,21 @@
+//! Measures how fast PostgreSQL takes inserts, and says what the numbers mean.
+//!
+//! The modules below are in the order in which data flows through a run:
+//!
+//! ```text
+//! scenario ─▶ plan ─▶ engine ─────────────▶ record ─▶ verdict ─▶ report
+//!  (file)   (resolved) │  ▲                 (on disk)  (judged)   (shown)
+//!                      ▼  │
+//!    rows ─▶ strategy ─▶ target ─▶ measure ─▶ controller
+//!                      ▲                          │
+//!                      └──── limits (batch, workers)
+//! ```
+//!
+//! **Invariant:** a module uses only the modules that `tests/it/tidy.rs` lists for it.
+//! **Invariant:** `plan`, `rows`, `strategy`, `controller`, `stats` and `verdict` are pure: time
+//! comes from [`clock`], chance from a seed in the plan, rows from an index.
+//! **Invariant:** nothing but `cli` and `report` prints.
+
+pub mod cli;
+pub mod clock;
+pub mod cluster;
