@@ -19,3 +19,4 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod scenario;

@@ -1,0 +1,251 @@
+//! What a scenario file says: a serde mirror of the TOML, with no behaviour and no checks.
+//!
+//! `plan::Plan::resolve` fills the defaults and checks the ranges; nothing else reads these types.
+//! Every doc comment below is the help text of `batchpilot schema`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One scenario: a target, a table, rows, and the cells to measure on them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name; part of the results directory's name. Letters, digits, `-` and `_`.
+    pub name: String,
+    /// One line for people.
+    pub title: Option<String>,
+    /// Seed of the rows, of the order of blocks and of Poisson arrivals. Default 1.
+    pub seed: Option<u64>,
+    /// How often each cell is measured, each time as a block of its own. Default 5, 1 to 1,000.
+    /// More repetitions give narrower intervals.
+    pub repetitions: Option<u32>,
+    /// Length of a window in milliseconds. Default 250, 10 to 60,000.
+    pub window_ms: Option<u64>,
+    /// Threads that run the workers. Default 1: for one client thread per session is rarely the
+    /// limit, and every hand-over between threads costs more than it saves.
+    pub client_threads: Option<u32>,
+    /// Where to insert.
+    #[serde(default)]
+    pub target: Target,
+    /// The table to insert into.
+    #[serde(default)]
+    pub table: Table,
+    /// The rows to insert.
+    #[serde(default)]
+    pub rows: Rows,
+    /// When a block ends; a cell may say otherwise.
+    pub stop: Option<Stop>,
+    /// The pool of sessions; a cell may say otherwise.
+    pub pool: Option<Pool>,
+    /// What to measure.
+    pub cells: Vec<Cell>,
+    /// Numbers that somebody published for these cells.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+}
+
+/// Where to insert. Without a URL here or on the command line, a private PostgreSQL is started.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// `postgresql://user@host:port/database`. Better kept out of the file: `--url`,
+    /// `DATABASE_URL` and `PG*` name a server too, and win over this key.
+    pub url: Option<String>,
+    /// How to reach the private PostgreSQL. Default `unix`.
+    pub connection: Option<Connection>,
+}
+
+/// The way to a private PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// Its Unix-domain socket.
+    #[default]
+    Unix,
+    /// TCP to 127.0.0.1.
+    Tcp,
+}
+
+/// The table to insert into. It is made in a schema of batchpilot's own and dropped at the end.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Name of the table. Default `users`.
+    pub name: Option<String>,
+    /// `true` makes an UNLOGGED table: much faster than what production does, and said loudly.
+    pub unlogged: Option<bool>,
+    /// Columns with a secondary B-tree index each. Default none.
+    #[serde(default)]
+    pub indexes: Vec<String>,
+}
+
+/// The rows to insert.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    /// What a row is. Default `article_user`: (name, email, age, created_at), id by the server.
+    pub kind: Option<RowKind>,
+}
+
+/// What a row is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKind {
+    /// The article's user: id bigserial, name text, email text, age bigint, created_at timestamptz.
+    #[default]
+    ArticleUser,
+}
+
+/// When a block ends. With both keys, whichever comes first.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// After this many rows.
+    pub rows: Option<u64>,
+    /// After this many seconds; operations in flight end first.
+    pub seconds: Option<f64>,
+}
+
+/// The pool of sessions.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// Most sessions open at once (Go's `SetMaxOpenConns`, HikariCP's `maximumPoolSize`).
+    /// Default: the cell's workers. Below the workers, workers wait for each other.
+    pub size_max: Option<u32>,
+    /// Sessions kept open when idle (Go's `SetMaxIdleConns`, HikariCP's `minimumIdle`).
+    /// Default: the smaller of workers and `size_max`.
+    pub idle_min: Option<u32>,
+    /// Longest wait for a session, in milliseconds (HikariCP's `connectionTimeout`). Default 30,000.
+    pub acquire_timeout_ms: Option<u64>,
+    /// Sessions idle for longer are closed down to `idle_min`, in milliseconds (Go's
+    /// `SetConnMaxIdleTime`, HikariCP's `idleTimeout`). Default 600,000.
+    pub idle_timeout_ms: Option<u64>,
+}
+
+/// One setting to measure.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// Name of the cell, unique in the file.
+    pub name: String,
+    /// How an operation carries its batch.
+    pub strategy: Strategy,
+    /// Rows an operation carries. Default 1 for `single_row`, else 1,000. `multi_row` takes at
+    /// most 65,535 divided by the number of columns (PostgreSQL's limit on parameters).
+    pub batch_rows: Option<u64>,
+    /// `pipelined` only: statements in flight on one session. Default: the smaller of
+    /// `batch_rows` and 256.
+    pub in_flight: Option<u32>,
+    /// Workers: tasks that run operations at the same time. Default 1.
+    pub workers: Option<u32>,
+    /// Where transactions begin and end. Default `autocommit`.
+    pub transaction: Option<Transaction>,
+    /// `true` asks `RETURNING "id"` and reads the answer, as an ORM does. Default `false`.
+    pub returning: Option<bool>,
+    /// `false` parses the statement anew in every operation. Default `true`.
+    pub prepared: Option<bool>,
+    /// What an error does to the rest of the block. Default `fail_fast`.
+    pub on_error: Option<OnError>,
+    /// Open loop at a rate; without it, closed loop: as fast as possible.
+    pub pace: Option<Pace>,
+    /// When this cell's blocks end, in place of the scenario's.
+    pub stop: Option<Stop>,
+    /// This cell's pool, in place of the scenario's.
+    pub pool: Option<Pool>,
+}
+
+/// How an operation carries its batch.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// `INSERT … VALUES ($1, …)` for one row.
+    SingleRow,
+    /// Single-row INSERTs, many in flight on one session.
+    Pipelined,
+    /// `INSERT … VALUES ($1, …), ($5, …), …`.
+    MultiRow,
+    /// `INSERT … SELECT * FROM unnest($1, $2, …)`: an array for each column.
+    Unnest,
+    /// `COPY … FROM STDIN` in text format.
+    CopyText,
+    /// `COPY … FROM STDIN (FORMAT binary)`.
+    CopyBinary,
+}
+
+/// Where transactions begin and end: `"autocommit"`, `"explicit"`, `"whole"` or `{ every = N }`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transaction {
+    /// One implicit transaction a statement.
+    #[default]
+    Autocommit,
+    /// BEGIN … COMMIT around each operation, as GORM's Create does.
+    Explicit,
+    /// BEGIN … COMMIT around every N operations of a worker.
+    Every(u32),
+    /// One transaction around all that a worker does in a block, as GORM's CreateInBatches does.
+    Whole,
+}
+
+/// What an error does to the rest of the block.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The first error cancels the rest (Go's errgroup).
+    #[default]
+    FailFast,
+    /// All run to their end, and all errors are reported (Go's WaitGroup).
+    Collect,
+}
+
+/// An open loop: operations start when the schedule says, whether or not earlier ones are done.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pace {
+    /// Operations a second, over all workers.
+    pub rate: f64,
+    /// How starts are spread. Default `fixed`.
+    pub arrival: Option<Arrival>,
+    /// Operations that may be due and not yet started; beyond it the block is marked overloaded.
+    /// Default 10,000.
+    pub queue_max: Option<u64>,
+}
+
+/// How the starts of an open loop are spread.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrival {
+    /// At equal distances.
+    #[default]
+    Fixed,
+    /// As a Poisson process: exponential distances.
+    Poisson,
+}
+
+/// A number that somebody published for a cell.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The cell that it speaks of.
+    pub cell: String,
+    /// The number.
+    pub value: f64,
+    /// Its unit.
+    pub unit: ClaimUnit,
+    /// For `speedup`: the cell that it is relative to.
+    pub baseline: Option<String>,
+    /// Who published it, and where.
+    pub source: String,
+}
+
+/// The unit of a claim.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ClaimUnit {
+    /// Rows a second.
+    #[serde(rename = "rows/s")]
+    RowsPerSecond,
+    /// A ratio of rows a second to those of `baseline`.
+    #[serde(rename = "speedup")]
+    Speedup,
+}
