@@ -19,4 +19,6 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod rows;
 pub mod scenario;
+pub mod strategy;

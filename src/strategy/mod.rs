@@ -1,0 +1,183 @@
+//! How an operation carries its batch: statement text, and rows encoded for the wire.
+//!
+//! One file each. Everything here is pure: rows in, text and bytes out. Encoding is part of the
+//! operation for every strategy alike, and timed there.
+
+pub mod copy_binary;
+pub mod copy_text;
+pub mod multi_row;
+pub mod single_row;
+pub mod unnest;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{ColumnSpec, RowSlice, Value};
+
+/// PostgreSQL counts the parameters of a statement in 16 bits (manual, "Message Formats", Bind).
+pub const PARAMETERS_MAX: u64 = 65_535;
+
+/// How an operation carries its batch.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// One `INSERT … VALUES ($1, …)` of one row.
+    SingleRow,
+    /// Single-row INSERTs, this many in flight on one session.
+    Pipelined {
+        /// Statements sent and not yet answered, at most.
+        in_flight: u32,
+    },
+    /// One `INSERT … VALUES ($1, …), ($5, …), …`.
+    MultiRow,
+    /// One `INSERT … SELECT * FROM unnest($1, $2, …)`.
+    Unnest,
+    /// One `COPY … FROM STDIN`.
+    CopyText,
+    /// One `COPY … FROM STDIN (FORMAT binary)`.
+    CopyBinary,
+}
+
+impl Strategy {
+    /// Returns the name that scenario files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::SingleRow => "single_row",
+            Strategy::Pipelined { .. } => "pipelined",
+            Strategy::MultiRow => "multi_row",
+            Strategy::Unnest => "unnest",
+            Strategy::CopyText => "copy_text",
+            Strategy::CopyBinary => "copy_binary",
+        }
+    }
+
+    /// Returns the most rows that one operation can carry, with `columns` columns a row.
+    pub fn batch_rows_max(self, columns: usize) -> u64 {
+        match self {
+            Strategy::SingleRow => 1,
+            Strategy::MultiRow => PARAMETERS_MAX / columns as u64,
+            Strategy::Pipelined { .. }
+            | Strategy::Unnest
+            | Strategy::CopyText
+            | Strategy::CopyBinary => 1_000_000,
+        }
+    }
+}
+
+/// The table of a statement, and what the statement asks back.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'a> {
+    /// The table's name, not quoted.
+    pub table: &'a str,
+    /// The columns sent with every row.
+    pub columns: &'a [ColumnSpec],
+    /// Whether the statement ends in `RETURNING "id"`.
+    pub returning: bool,
+}
+
+impl Shape<'_> {
+    /// `INSERT INTO "users" ("name","email")`, spaced as GORM does it.
+    fn insert_into(self) -> String {
+        format!("INSERT INTO {} ({})", quoted(self.table), self.column_list())
+    }
+
+    fn column_list(self) -> String {
+        let names: Vec<String> = self.columns.iter().map(|column| quoted(column.name)).collect();
+        names.join(",")
+    }
+
+    fn returning_clause(self) -> &'static str {
+        if self.returning { " RETURNING \"id\"" } else { "" }
+    }
+}
+
+/// Quotes an SQL identifier.
+pub fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// Parameters of a statement in binary format, back to back in one buffer that is used again.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    bytes: Vec<u8>,
+    /// One end a parameter, in bytes.
+    ends: Vec<usize>,
+}
+
+impl Parameters {
+    /// Forgets all parameters and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Returns how many parameters there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns parameter `index`, encoded.
+    pub fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+
+    fn push(&mut self, value: Value<'_>) {
+        match value {
+            Value::Int8(value) | Value::TimestampTz(value) => {
+                self.bytes.extend_from_slice(&value.to_be_bytes());
+            }
+            Value::Text(text) => self.bytes.extend_from_slice(text),
+        }
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Appends the parameters of each row of `slice`, row by row.
+    pub fn push_rows(&mut self, slice: &RowSlice) {
+        let (columns, rows) = slice.columns();
+        for row in rows {
+            for column in columns {
+                self.push(column.value(row));
+            }
+        }
+    }
+}
+
+/// Appends a length as PostgreSQL's formats want it: 32 bits, signed, big end first.
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    let length = i32::try_from(length).expect("a value is far below PostgreSQL's 1 GiB limit");
+    out.extend_from_slice(&length.to_be_bytes());
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rows::{Generator, RowRange};
+
+    pub(crate) fn shape(returning: bool) -> Shape<'static> {
+        let columns = Generator::article_user(1).columns();
+        Shape { table: "users", columns, returning }
+    }
+
+    pub(crate) fn slice(start: u64, end: u64) -> RowSlice {
+        let range = RowRange { start, end };
+        RowSlice::new(Arc::new(Generator::article_user(1).build(range)), range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_keeps_identifiers_whole() {
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+
+    #[test]
+    fn the_parameter_limit_counts_columns() {
+        assert_eq!(Strategy::MultiRow.batch_rows_max(4), 16_383);
+        assert_eq!(Strategy::MultiRow.batch_rows_max(5), 13_107);
+    }
+}
