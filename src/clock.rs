@@ -9,6 +9,11 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Waits until `deadline`.
+pub async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(deadline).await;
+}
+
 /// Returns the CPU time, user and system, that this process has used since it started.
 ///
 /// Source: `clock_gettime(CLOCK_PROCESS_CPUTIME_ID)`. Zero where the system has no such clock.

@@ -19,6 +19,11 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod controller;
+pub mod engine;
+pub mod measure;
+pub mod plan;
 pub mod rows;
 pub mod scenario;
 pub mod strategy;
+pub mod target;

@@ -1,0 +1,349 @@
+//! Runs one block: the only place where pacer, limiter, rows, target and measure meet in time.
+
+mod limiter;
+mod pacer;
+mod supply;
+mod worker;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::supply::Building;
+use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
+use crate::{
+    clock::{self, Instant},
+    controller::{Controller, Decision, Setting},
+    measure::{Activity, Measurement, Roll, WindowSummary},
+    plan::{CellPlan, Pace},
+    rows::{Generator, RowRange, RowSet},
+    target::{Operation, Pool, ServerSample, Target, TargetError},
+};
+
+/// What one block is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSpec<'a> {
+    /// The setting to measure.
+    pub cell: &'a CellPlan,
+    /// Seed of arrivals and of pauses between attempts.
+    pub seed: u64,
+    /// Length of a window.
+    pub window: Duration,
+    /// Threads that run the workers; those of the current runtime.
+    pub client_threads: u32,
+    /// Makes the rows.
+    pub generator: Generator,
+    /// Where the rows are built.
+    pub building: Building,
+}
+
+/// What came of a block.
+#[derive(Debug)]
+pub struct BlockOutcome {
+    /// What was measured.
+    pub measurement: Measurement,
+    /// From the first start to the last confirmation.
+    pub elapsed: Duration,
+    /// Rows that the server confirmed.
+    pub confirmed: RowSet,
+    /// Rows of operations whose connection was lost at the commit.
+    pub in_doubt: RowSet,
+    /// Rows that ended otherwise, and were not inserted.
+    pub rows_failed: u64,
+    /// Operations that the server rejected: rows and reason. At most [`REJECTIONS_MAX`] are kept.
+    pub rejections: Vec<Rejection>,
+    /// The first error, if any operation ended in one.
+    pub error: Option<TargetError>,
+    /// Why the block ended.
+    pub ended: Ended,
+    /// Operations that were due in an open loop and never started.
+    pub never_started: u64,
+    /// Whether the queue of an open loop was ever full.
+    pub overloaded: bool,
+    /// CPU time of this process while the clock ran.
+    pub client_cpu: Duration,
+    /// The server's counters before the first and after the last operation.
+    pub samples: Option<(ServerSample, ServerSample)>,
+}
+
+/// Rejections kept of one block.
+pub const REJECTIONS_MAX: usize = 10_000;
+
+/// An operation that the server rejected.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// Indexes of its rows.
+    pub rows: Vec<RowRange>,
+    /// SQLSTATE.
+    pub code: String,
+    /// The server's words.
+    pub message: String,
+}
+
+/// Why a block ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// Its stop rule was met.
+    Done,
+    /// It was told to stop.
+    Stopped,
+    /// An error ended it, as `on_error = "fail_fast"` asks.
+    Failed,
+    /// Operations did not end in time and were abandoned; their rows are not accounted for.
+    Abandoned,
+}
+
+/// How long operations in flight may take to end after a stop was asked for.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long operations in flight may take to end after the block's time is up.
+const DEADLINE_GRACE: Duration = Duration::from_secs(600);
+/// How much longer an open loop may work off its backlog, as a share of the block's time.
+const DRAIN_SHARE: f64 = 1.0;
+
+/// Runs one block on a table that is ready.
+///
+/// # Errors
+///
+/// Those of opening the pool. What goes wrong later is in the outcome.
+pub async fn run_block<T: Target>(
+    target: &T,
+    spec: BlockSpec<'_>,
+    controller: &mut dyn Controller,
+    stop: &CancellationToken,
+    on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
+) -> Result<BlockOutcome, TargetError> {
+    let operation = Operation {
+        strategy: spec.cell.strategy,
+        returning: spec.cell.returning,
+        prepared: spec.cell.prepared,
+    };
+    let warm = spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max);
+    let sizes = warm_batch_rows(spec.cell);
+    let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
+    let before = target.sample().await.ok();
+
+    let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
+    let cpu_before = clock::process_cpu_time();
+    let mut block = Block { target, spec, shared: Arc::clone(&shared), cpu: cpu_before, last: before };
+    let abandoned = block.drive(controller, stop, on_window).await;
+    let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
+    drop(block);
+
+    let stopped = stop.is_cancelled();
+    let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
+    if let (Some(before), Ok(after)) = (before, target.sample().await) {
+        outcome.samples = Some((before, after));
+    }
+    Ok(outcome)
+}
+
+fn start<P: Pool>(
+    spec: BlockSpec<'_>,
+    pool: P,
+    operation: Operation,
+    halt: CancellationToken,
+) -> Shared<P> {
+    let cell = spec.cell;
+    let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
+    let rows_max = cell.stop.rows;
+    Shared {
+        pool,
+        limiter: Limiter::new(setting),
+        supply: Supply::start(spec.generator, spec.building, rows_max, cell.batch_rows),
+        pacer: Pacer::new(cell.pace, spec.seed),
+        recorder: Mutex::default(),
+        ledger: Mutex::default(),
+        operation,
+        transaction: cell.transaction,
+        on_error: cell.on_error,
+        seed: spec.seed,
+        started: clock::now(),
+        deadline: cell.stop.seconds.map(Duration::from_secs_f64),
+        drain_until: drain_until(cell),
+        halt,
+    }
+}
+
+/// Batches of the sizes that are known to come: full ones, and the last if it is smaller.
+fn warm_batch_rows(cell: &CellPlan) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    if cell.stop.rows.is_none_or(|rows| cell.batch_rows <= rows) {
+        sizes.push(cell.batch_rows);
+    }
+    let rest = cell.stop.rows.map_or(0, |rows| rows % cell.batch_rows);
+    if 0 < rest {
+        sizes.push(rest);
+    }
+    sizes
+}
+
+fn drain_until(cell: &CellPlan) -> Option<Duration> {
+    let seconds = cell.stop.seconds?;
+    match cell.pace {
+        Pace::Closed => None,
+        Pace::Open { .. } => Some(Duration::from_secs_f64(seconds * (1.0 + DRAIN_SHARE))),
+    }
+}
+
+/// A block under way.
+struct Block<'a, T: Target> {
+    target: &'a T,
+    spec: BlockSpec<'a>,
+    shared: Arc<Shared<T::Pool>>,
+    cpu: Duration,
+    last: Option<ServerSample>,
+}
+
+impl<T: Target> Block<'_, T> {
+    /// Runs workers and windows until all workers have ended. Returns whether some were abandoned.
+    async fn drive(
+        &mut self,
+        controller: &mut dyn Controller,
+        stop: &CancellationToken,
+        on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
+    ) -> bool {
+        let mut workers = JoinSet::new();
+        let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
+        // After a stall: one long window, not a burst of empty ones.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut abandoned = false;
+        let mut is_ending = false;
+        loop {
+            if !is_ending {
+                self.spawn_up_to(&mut workers, self.shared.limiter.current().0.workers);
+            }
+            tokio::select! {
+                _ = tick.tick() => {
+                    let (summary, decision) = self.roll(controller).await;
+                    on_window(&summary, &decision);
+                    self.shared.limiter.set(decision.setting);
+                }
+                Some(ended) = workers.join_next() => {
+                    if let Err(error) = ended {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                    // A worker ends only when the block does.
+                    is_ending = true;
+                    if workers.is_empty() {
+                        break;
+                    }
+                }
+                () = self.patience(stop) => {
+                    workers.shutdown().await;
+                    abandoned = true;
+                    break;
+                }
+            }
+        }
+        let (summary, decision) = self.roll(controller).await;
+        if 0 < summary.operations + summary.errors || !summary.length.is_zero() {
+            on_window(&summary, &decision);
+        }
+        abandoned
+    }
+
+    /// Workers beyond the limit wait for a permit, so that only growing needs new ones.
+    fn spawn_up_to(&self, workers: &mut JoinSet<()>, count: u32) {
+        while workers.len() < count as usize {
+            workers.spawn(worker::work(Arc::clone(&self.shared)));
+        }
+    }
+
+    /// Waits for as long as operations in flight may take to end.
+    async fn patience(&self, stop: &CancellationToken) {
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        let Some(deadline) = self.shared.drain_until.or(self.shared.deadline) else {
+            return stopped.await;
+        };
+        tokio::select! {
+            () = stopped => (),
+            () = tokio::time::sleep_until(self.shared.started + deadline + DEADLINE_GRACE) => (),
+        }
+    }
+
+    async fn roll(&mut self, controller: &mut dyn Controller) -> (WindowSummary, Decision) {
+        let activity = self.activity().await;
+        let shared = &self.shared;
+        let cpu = clock::process_cpu_time();
+        let at = shared.started.elapsed();
+        let (setting, epoch) = shared.limiter.current();
+        let summary = shared.recorder().roll(&Roll {
+            at,
+            epoch,
+            batch_rows: setting.batch_rows,
+            workers: setting.workers,
+            backlog: shared.pacer.backlog(at, shared.deadline),
+            client_cpu: cpu.saturating_sub(self.cpu),
+            client_threads: self.spec.client_threads,
+            activity,
+        });
+        self.cpu = cpu;
+        let decision = controller.decide(&summary);
+        (summary, decision)
+    }
+
+    /// Asks the server what it did since the last window, and does not wait long for an answer.
+    async fn activity(&mut self) -> Option<Activity> {
+        let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
+        let sample = sample.await.ok()?.ok()?;
+        let last = self.last.replace(sample)?;
+        Some(Activity {
+            wal_bytes: sample.wal_bytes.saturating_sub(last.wal_bytes),
+            checkpoints: sample.checkpoints.saturating_sub(last.checkpoints),
+            autovacuum_workers: sample.autovacuum_workers,
+        })
+    }
+}
+
+async fn finish<P: Pool>(
+    shared: Arc<Shared<P>>,
+    client_cpu: Duration,
+    abandoned: bool,
+    stopped: bool,
+) -> BlockOutcome {
+    let shared = Arc::into_inner(shared).expect("all workers have ended");
+    let now = shared.started.elapsed();
+    let never_started = if shared.supply.is_exhausted() {
+        0
+    } else {
+        shared.pacer.backlog(now, shared.deadline)
+    };
+    shared.pool.close().await;
+    let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let ended = match &ledger.error {
+        _ if abandoned => Ended::Abandoned,
+        Some(_) if ledger.failed_fast => Ended::Failed,
+        _ if stopped => Ended::Stopped,
+        _ => Ended::Done,
+    };
+    BlockOutcome {
+        measurement: recorder.finish(),
+        elapsed: ledger.last_end,
+        confirmed: ledger.confirmed,
+        in_doubt: ledger.in_doubt,
+        rows_failed: ledger.rows_failed,
+        rejections: ledger.rejections,
+        error: ledger.error,
+        ended,
+        never_started,
+        overloaded: shared.pacer.is_overloaded() || 0 < never_started,
+        client_cpu,
+        samples: None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn since(start: Instant) -> Duration {
+    start.elapsed()
+}

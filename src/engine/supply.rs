@@ -1,0 +1,272 @@
+//! Rows, built ahead of the workers: outside the measured path, in bounded memory.
+//!
+//! A thread of its own builds chunks into a short queue. Workers first reserve how many rows an
+//! operation gets, then take them in slices; a large batch is built while it is being sent.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    clock,
+    rows::{Chunk, Generator, RowRange, RowSlice},
+    target::Batch,
+};
+
+/// Rows of a chunk, about: 120 KiB of the article's users.
+const CHUNK_ROWS: u64 = 2_048;
+/// Chunks built ahead.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Where rows are built.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Building {
+    /// By a thread of its own: for a real target.
+    Thread,
+    /// Not at all, only counted: for a simulated target, which looks at no row, and for virtual
+    /// time, which does not wait for threads.
+    Counted,
+}
+
+/// Hands rows to workers, each row once.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    generator: Generator,
+    rows_left: AtomicU64,
+    cursor: Mutex<Cursor>,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    source: Source,
+    chunk: Option<Arc<Chunk>>,
+    next: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Thread(async_channel::Receiver<Arc<Chunk>>),
+    Counted,
+}
+
+impl Supply {
+    /// Starts to build rows `0..rows_max`; `batch_rows` is a hint for the size of chunks.
+    pub(crate) fn start(
+        generator: Generator,
+        building: Building,
+        rows_max: Option<u64>,
+        batch_rows: u64,
+    ) -> Supply {
+        let rows_max = rows_max.unwrap_or(u64::MAX);
+        let source = match building {
+            Building::Counted => Source::Counted,
+            Building::Thread => Source::Thread(spawn_builder(generator, rows_max, batch_rows)),
+        };
+        Supply {
+            generator,
+            rows_left: AtomicU64::new(rows_max),
+            cursor: Mutex::new(Cursor { source, chunk: None, next: 0 }),
+        }
+    }
+
+    /// Reserves up to `rows` rows and returns how many there are for this operation; 0 at the end.
+    pub(crate) fn reserve(&self, rows: u64) -> u64 {
+        let mut reserved = 0;
+        let take = |left: u64| {
+            reserved = rows.min(left);
+            Some(left - reserved)
+        };
+        self.rows_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).expect("is Some");
+        reserved
+    }
+
+    /// Returns whether every row is reserved.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.rows_left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes at most `rows` of the rows reserved.
+    async fn take(&self, rows: u64) -> RowSlice {
+        let mut cursor = self.cursor.lock().await;
+        let next = cursor.next;
+        if cursor.chunk.as_ref().is_none_or(|chunk| chunk.range.end <= next) {
+            cursor.chunk = Some(match &cursor.source {
+                Source::Counted => {
+                    let range = RowRange { start: next, end: next + rows };
+                    Arc::new(Chunk { range, columns: Vec::new() })
+                }
+                Source::Thread(chunks) => {
+                    chunks.recv().await.expect("the builder builds all that can be reserved")
+                }
+            });
+        }
+        let chunk = cursor.chunk.clone().expect("was filled above");
+        let end = chunk.range.end.min(next + rows);
+        cursor.next = end;
+        RowSlice::new(chunk, RowRange { start: next, end })
+    }
+}
+
+fn spawn_builder(
+    generator: Generator,
+    rows_max: u64,
+    batch_rows: u64,
+) -> async_channel::Receiver<Arc<Chunk>> {
+    let (sender, receiver) = async_channel::bounded(CHUNKS_AHEAD);
+    let chunk_rows = match CHUNK_ROWS / batch_rows {
+        0 => CHUNK_ROWS,
+        batches => batches * batch_rows,
+    };
+    let build = move || {
+        let mut start = 0;
+        while start < rows_max {
+            let end = rows_max.min(start.saturating_add(chunk_rows));
+            let chunk = Arc::new(generator.build(RowRange { start, end }));
+            if sender.send_blocking(chunk).is_err() {
+                return; // The block is over.
+            }
+            start = end;
+        }
+    };
+    let builder = std::thread::Builder::new().name("rows".to_owned()).spawn(build);
+    builder.expect("the system can start one more thread");
+    receiver
+}
+
+/// The rows of one operation, as its session takes them.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    supply: &'a Supply,
+    rows: u64,
+    /// Rows taken for the first time, in order. An operation that is tried again has them built
+    /// again: a row is a function of its index.
+    taken: Vec<RowRange>,
+    taken_rows: u64,
+    /// How many of `taken` this attempt has handed out.
+    replayed: usize,
+    first: Option<RowSlice>,
+    /// Time that this attempt waited for rows.
+    rows_wait: Duration,
+}
+
+impl<'a> Reserved<'a> {
+    /// Takes the first slice of `rows` rows that were reserved; waits for it if need be.
+    pub(crate) async fn new(supply: &'a Supply, rows: u64) -> Reserved<'a> {
+        let mut batch = Reserved {
+            supply,
+            rows,
+            taken: Vec::new(),
+            taken_rows: 0,
+            replayed: 0,
+            first: None,
+            rows_wait: Duration::ZERO,
+        };
+        let first = batch.take().await;
+        batch.first = Some(first);
+        batch
+    }
+
+    /// Makes ready for another attempt with the same rows.
+    pub(crate) fn rewind(&mut self) {
+        self.first = None;
+        self.replayed = 0;
+        self.rows_wait = Duration::ZERO;
+    }
+
+    /// Returns the indexes of the rows of this operation; waits for those not taken yet.
+    pub(crate) async fn into_ranges(mut self) -> Vec<RowRange> {
+        while self.taken_rows < self.rows {
+            self.take().await;
+        }
+        self.taken
+    }
+
+    pub(crate) fn rows_wait(&self) -> Duration {
+        self.rows_wait
+    }
+
+    async fn take(&mut self) -> RowSlice {
+        let slice = self.supply.take(self.rows - self.taken_rows).await;
+        self.taken_rows += slice.range().row_count();
+        self.taken.push(slice.range());
+        self.replayed = self.taken.len();
+        slice
+    }
+}
+
+impl Batch for Reserved<'_> {
+    fn row_count(&self) -> u64 {
+        self.rows
+    }
+
+    async fn next(&mut self) -> Option<RowSlice> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if let Some(&range) = self.taken.get(self.replayed) {
+            self.replayed += 1;
+            return Some(RowSlice::new(Arc::new(self.supply.generator.build(range)), range));
+        }
+        if self.taken_rows == self.rows {
+            return None;
+        }
+        let started = clock::now();
+        let slice = self.take().await;
+        self.rows_wait += started.elapsed();
+        Some(slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::RowSet;
+
+    /// Batches of every size cover every row once, whatever the remainder.
+    #[tokio::test]
+    async fn every_row_is_handed_out_once() {
+        for building in [Building::Thread, Building::Counted] {
+            for (rows, batch_rows) in [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (9_000, 5_000)] {
+                let generator = Generator::article_user(1);
+                let supply = Supply::start(generator, building, Some(rows), batch_rows);
+                let mut all = RowSet::default();
+                let mut batches = 0;
+                loop {
+                    let reserved = supply.reserve(batch_rows);
+                    if reserved == 0 {
+                        break;
+                    }
+                    batches += 1;
+                    let batch = Reserved::new(&supply, reserved).await;
+                    for range in batch.into_ranges().await {
+                        all.insert(range);
+                    }
+                }
+                assert_eq!(all.ranges().collect::<Vec<_>>(), [RowRange { start: 0, end: rows }]);
+                assert_eq!(batches, rows.div_ceil(batch_rows), "{rows} {batch_rows}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_attempt_gets_the_same_rows() {
+        let supply = Supply::start(Generator::article_user(1), Building::Thread, None, 5_000);
+        let mut batch = Reserved::new(&supply, supply.reserve(5_000)).await;
+        batch.next().await;
+        batch.rewind();
+        let mut rows = 0;
+        let mut ends = Vec::new();
+        while let Some(slice) = batch.next().await {
+            rows += slice.range().row_count();
+            ends.push(slice.range().end);
+            assert_eq!(slice.columns().0.len(), 4);
+        }
+        assert_eq!((rows, ends.last()), (5_000, Some(&5_000)));
+    }
+}

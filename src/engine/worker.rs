@@ -1,0 +1,332 @@
+//! A worker: takes batches and runs operations on sessions out of the pool, until the block ends.
+
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    REJECTIONS_MAX, Rejection,
+    limiter::Limiter,
+    lock,
+    pacer::Pacer,
+    since,
+    supply::{Reserved, Supply},
+};
+use crate::{
+    clock::{self, Instant},
+    measure::{OperationSample, Recorder},
+    plan::{OnError, Transaction},
+    rows::{RowRange, RowSet},
+    target::{Batch, Inserted, Operation, Pool, Session, TargetError},
+};
+
+/// Attempts after the first that a pushed-back operation gets.
+const RETRIES_MAX: usize = 6;
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(5);
+
+/// What all workers of a block share.
+#[derive(Debug)]
+pub(crate) struct Shared<P> {
+    pub(super) pool: P,
+    pub(super) limiter: Limiter,
+    pub(super) supply: Supply,
+    pub(super) pacer: Pacer,
+    pub(super) recorder: Mutex<Recorder>,
+    pub(super) ledger: Mutex<Ledger>,
+    pub(super) operation: Operation,
+    pub(super) transaction: Transaction,
+    pub(super) on_error: OnError,
+    pub(super) seed: u64,
+    pub(super) started: Instant,
+    /// Operations due at or past it do not start, as an offset from `started`.
+    pub(super) deadline: Option<Duration>,
+    /// Open loop only: operations due before the deadline start no later than this.
+    pub(super) drain_until: Option<Duration>,
+    /// Cancelled by a stop from outside, and by the first error of a block that fails fast.
+    pub(super) halt: CancellationToken,
+}
+
+/// Where every row ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(super) confirmed: RowSet,
+    pub(super) in_doubt: RowSet,
+    pub(super) rows_failed: u64,
+    pub(super) rejections: Vec<Rejection>,
+    pub(super) error: Option<TargetError>,
+    pub(super) failed_fast: bool,
+    /// Offset of the last confirmation from the block's start.
+    pub(super) last_end: Duration,
+}
+
+/// A session that a worker keeps for as long as a transaction is open on it.
+struct Held<L> {
+    lease: L,
+    /// Operations of the open transaction.
+    operations: u32,
+    /// Their rows.
+    ranges: Vec<RowRange>,
+}
+
+/// What one attempt measured.
+struct Attempt {
+    pool_wait: Duration,
+    inserted: Inserted,
+    commit: Option<Duration>,
+    service: Duration,
+    /// Rows of earlier operations that this attempt's COMMIT confirmed.
+    earlier: Vec<RowRange>,
+}
+
+/// Why an attempt failed, and what that means for rows.
+struct Failure {
+    error: TargetError,
+    /// Whether the server may have committed.
+    in_doubt: bool,
+    /// Rows of earlier operations of the same transaction, which share its fate.
+    earlier: Vec<RowRange>,
+}
+
+/// Runs operations until the block ends.
+pub(super) async fn work<P: Pool>(shared: std::sync::Arc<Shared<P>>) {
+    let mut held = None;
+    while shared.run_next(&mut held).await {}
+    if let Some(held) = held {
+        shared.commit_rest(held).await;
+    }
+}
+
+impl<P> Shared<P> {
+    pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        lock(&self.recorder)
+    }
+
+    /// Returns whether no further operation may start.
+    pub(super) fn is_over(&self) -> bool {
+        let end = self.drain_until.or(self.deadline);
+        self.halt.is_cancelled()
+            || self.supply.is_exhausted()
+            || end.is_some_and(|end| end <= since(self.started))
+    }
+
+    /// Waits for the next intended start and returns it, or `None` when the block is over.
+    async fn next_start(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
+        let due = self.started + self.pacer.next(since(self.started), self.deadline)?;
+        if clock::now() < due {
+            tokio::select! {
+                () = clock::sleep_until(due) => (),
+                () = self.halt.cancelled() => return None,
+            }
+        }
+        Some(due)
+    }
+
+    fn confirm(&self, ranges: impl IntoIterator<Item = RowRange>) {
+        let mut ledger = lock(&self.ledger);
+        ranges.into_iter().for_each(|range| ledger.confirmed.insert(range));
+        ledger.last_end = ledger.last_end.max(since(self.started));
+    }
+
+    /// Books an operation that ended in an error, and ends the block if that is what was asked.
+    fn fail(&self, failure: Failure, rows: Vec<RowRange>) {
+        self.recorder().record_error(failure.error.code());
+        let mut ledger = lock(&self.ledger);
+        let all = failure.earlier.iter().chain(&rows);
+        if failure.in_doubt {
+            all.for_each(|&range| ledger.in_doubt.insert(range));
+        } else {
+            ledger.rows_failed += all.map(|range| range.row_count()).sum::<u64>();
+        }
+        if let TargetError::Rejected { sqlstate, message } = &failure.error
+            && ledger.rejections.len() < REJECTIONS_MAX
+        {
+            let (code, message) = (sqlstate.clone(), message.clone());
+            ledger.rejections.push(Rejection { rows, code, message });
+        }
+        if self.on_error == OnError::FailFast && !ledger.failed_fast {
+            ledger.failed_fast = true;
+            ledger.error = Some(failure.error);
+            self.halt.cancel();
+        } else {
+            ledger.error.get_or_insert(failure.error);
+        }
+    }
+}
+
+impl<P: Pool> Shared<P> {
+    /// Runs the next operation; returns `false` when there is none.
+    async fn run_next(&self, held: &mut Option<Held<P::Lease>>) -> bool {
+        let (_permit, setting, epoch) = self.limiter.acquire().await;
+        let Some(due) = self.next_start().await else { return false };
+        let rows = self.supply.reserve(setting.batch_rows);
+        if rows == 0 {
+            return false;
+        }
+        let batch = Reserved::new(&self.supply, rows).await;
+        // A closed loop intends to start when its rows are there; rows are not in the measured path.
+        let intended = if self.pacer.is_open() { due } else { clock::now() };
+        self.run(held, batch, intended, epoch).await;
+        true
+    }
+
+    async fn run(
+        &self,
+        held: &mut Option<Held<P::Lease>>,
+        mut batch: Reserved<'_>,
+        intended: Instant,
+        epoch: u64,
+    ) {
+        let taken_up = clock::now();
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(RETRY_DELAY_MIN)
+            .with_max_times(RETRIES_MAX)
+            .with_jitter()
+            .with_jitter_seed(self.seed)
+            .build();
+        loop {
+            match self.attempt(held, &mut batch).await {
+                Ok(attempt) => {
+                    let sample = OperationSample {
+                        rows: attempt.inserted.rows,
+                        epoch,
+                        pool_wait: attempt.pool_wait,
+                        queue_wait: taken_up.saturating_duration_since(intended),
+                        encode: attempt.inserted.encode,
+                        commit: attempt.commit,
+                        service: attempt.service,
+                        response: since(intended),
+                        rows_wait: batch.rows_wait(),
+                    };
+                    self.recorder().record(&sample);
+                    self.settle(held, attempt, batch).await;
+                    return;
+                }
+                Err(failure) => {
+                    let delay = if is_worth_another(&failure) { delays.next() } else { None };
+                    let Some(delay) = delay else {
+                        let rows = batch.into_ranges().await;
+                        return self.fail(failure, rows);
+                    };
+                    self.recorder().record_pushed_back(failure.error.code());
+                    batch.rewind();
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    /// Books the rows of an operation that ended well: confirmed, or waiting for their COMMIT.
+    async fn settle(
+        &self,
+        held: &mut Option<Held<P::Lease>>,
+        attempt: Attempt,
+        batch: Reserved<'_>,
+    ) {
+        let ranges = batch.into_ranges().await;
+        match held {
+            Some(held) => held.ranges.extend(ranges),
+            None => self.confirm(attempt.earlier.into_iter().chain(ranges)),
+        }
+    }
+
+    /// Tries the operation once. A transaction that goes on is left in `held`.
+    async fn attempt(
+        &self,
+        held: &mut Option<Held<P::Lease>>,
+        batch: &mut Reserved<'_>,
+    ) -> Result<Attempt, Failure> {
+        let asked = clock::now();
+        let mut session = match held.take() {
+            Some(held) => held,
+            None => match self.pool.acquire().await {
+                Ok(lease) => Held { lease, operations: 0, ranges: Vec::new() },
+                Err(error) => return Err(Failure { error, in_doubt: false, earlier: Vec::new() }),
+            },
+        };
+        let pool_wait = since(asked);
+        let outcome = self.insert_on(&mut session, batch).await;
+        match outcome {
+            Err((error, in_doubt)) => {
+                if self.transaction != Transaction::Autocommit && !in_doubt {
+                    session.lease.rollback().await;
+                }
+                Err(Failure { error, in_doubt, earlier: session.ranges })
+            }
+            Ok((inserted, commit, service)) => {
+                let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
+                let earlier = if is_open { Vec::new() } else { std::mem::take(&mut session.ranges) };
+                if is_open {
+                    *held = Some(session);
+                }
+                Ok(Attempt { pool_wait, inserted, commit, service, earlier })
+            }
+        }
+    }
+
+    /// Runs the operation's round trips: the measured part. An error says whether the server may
+    /// have committed.
+    async fn insert_on(
+        &self,
+        session: &mut Held<P::Lease>,
+        batch: &mut Reserved<'_>,
+    ) -> Result<(Inserted, Option<Duration>, Duration), (TargetError, bool)> {
+        let sure = |error| (error, false);
+        let is_implicit = self.transaction == Transaction::Autocommit;
+        let lost = |error: TargetError, was_committing: bool| {
+            let is_lost = matches!(error, TargetError::ConnectionLost { .. });
+            (error, is_lost && was_committing)
+        };
+        session.lease.prepare(self.operation, batch.row_count()).await.map_err(sure)?;
+        let started = clock::now();
+        if !is_implicit && session.operations == 0 {
+            session.lease.begin().await.map_err(sure)?;
+        }
+        let inserted = session.lease.insert(self.operation, batch).await;
+        let inserted = inserted.map_err(|error| lost(error, is_implicit))?;
+        if inserted.rows != batch.row_count() {
+            let (sent, confirmed) = (batch.row_count(), inserted.rows);
+            let message = format!("{sent} rows were sent and the server confirmed {confirmed}");
+            return Err((TargetError::Failed { message, sqlstate: None }, is_implicit));
+        }
+        session.operations += 1;
+        let commit = match self.transaction {
+            Transaction::Every(operations) if operations <= session.operations => {
+                let before_commit = clock::now();
+                session.lease.commit().await.map_err(|error| lost(error, true))?;
+                Some(since(before_commit))
+            }
+            _ => None,
+        };
+        Ok((inserted, commit, since(started)))
+    }
+
+    /// Commits what a worker's last transaction holds.
+    async fn commit_rest(&self, mut held: Held<P::Lease>) {
+        let started = clock::now();
+        match held.lease.commit().await {
+            Ok(()) => {
+                self.recorder().record_commit(since(started));
+                self.confirm(held.ranges);
+            }
+            Err(error) => {
+                let in_doubt = matches!(error, TargetError::ConnectionLost { .. });
+                self.fail(Failure { error, in_doubt, earlier: held.ranges }, Vec::new());
+            }
+        }
+    }
+}
+
+/// An operation is tried again if the server asked for it, and if no earlier operation went down
+/// with its transaction: those would have to be sent again too.
+fn is_worth_another(failure: &Failure) -> bool {
+    matches!(failure.error, TargetError::PushedBack { .. })
+        && !failure.in_doubt
+        && failure.earlier.is_empty()
+}

@@ -1,0 +1,256 @@
+//! Takes in operations as they end, and rolls windows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Activity, Histograms, Kind, WindowSummary};
+
+/// One operation that ended well.
+#[derive(Clone, Copy, Debug)]
+pub struct OperationSample {
+    /// Rows it carried.
+    pub rows: u64,
+    /// Epoch of the setting under which it started.
+    pub epoch: u64,
+    /// Wait for a session.
+    pub pool_wait: Duration,
+    /// Wait from the intended start.
+    pub queue_wait: Duration,
+    /// Client's work on the wire format.
+    pub encode: Duration,
+    /// COMMIT alone, if it sent one.
+    pub commit: Option<Duration>,
+    /// From first step to confirmation.
+    pub service: Duration,
+    /// From intended start to confirmation.
+    pub response: Duration,
+    /// Wait for rows to be built while the operation was on.
+    pub rows_wait: Duration,
+}
+
+/// What a block measured.
+#[derive(Clone, Debug, Default)]
+pub struct Measurement {
+    /// Latencies of all operations that ended well.
+    pub histograms: Histograms,
+    /// Operations that ended well.
+    pub operations: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Attempts that the server pushed back.
+    pub pushed_back: u64,
+    /// Errors by SQLSTATE, or by kind where there is none.
+    pub errors: BTreeMap<String, u64>,
+    /// Time that workers waited for rows to be built, added over workers.
+    pub rows_wait: Duration,
+    /// Windows that were client bound.
+    pub windows_client_bound: u64,
+    /// Windows.
+    pub windows: u64,
+}
+
+/// What the engine knows at a window's end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Roll {
+    /// Time since the block's start.
+    pub at: Duration,
+    /// Setting in force: epoch, rows an operation, workers.
+    pub epoch: u64,
+    /// Rows an operation carries.
+    pub batch_rows: u64,
+    /// Workers.
+    pub workers: u32,
+    /// Operations due and not started.
+    pub backlog: u64,
+    /// CPU time of this process in the window.
+    pub client_cpu: Duration,
+    /// Threads that run the workers.
+    pub client_threads: u32,
+    /// What the server did.
+    pub activity: Option<Activity>,
+}
+
+/// Is being filled. One for each block.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    window: Counts,
+    window_histograms: Histograms,
+    window_index: u64,
+    window_start: Duration,
+    window_epoch: u64,
+    total: Measurement,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    operations: u64,
+    rows: u64,
+    pushed_back: u64,
+    errors: u64,
+    mixed: bool,
+    rows_wait: Duration,
+}
+
+/// Share of the client threads' time above which the client is called the limit.
+const CLIENT_BOUND_CPU: f64 = 0.9;
+/// Share of the workers' time spent waiting for rows above which the client is called the limit.
+const CLIENT_BOUND_ROWS_WAIT: f64 = 0.1;
+
+impl Recorder {
+    /// Takes in an operation that ended well.
+    pub fn record(&mut self, sample: &OperationSample) {
+        let histograms = &mut self.window_histograms;
+        histograms.record(Kind::PoolWait, sample.pool_wait);
+        histograms.record(Kind::QueueWait, sample.queue_wait);
+        histograms.record(Kind::Encode, sample.encode);
+        if let Some(commit) = sample.commit {
+            histograms.record(Kind::Commit, commit);
+        }
+        histograms.record(Kind::Service, sample.service);
+        histograms.record(Kind::Response, sample.response);
+        self.window.operations += 1;
+        self.window.rows += sample.rows;
+        self.window.rows_wait += sample.rows_wait;
+        self.window.mixed |= sample.epoch != self.window_epoch;
+    }
+
+    /// Takes in a COMMIT that belongs to no single operation.
+    pub fn record_commit(&mut self, latency: Duration) {
+        self.window_histograms.record(Kind::Commit, latency);
+    }
+
+    /// Takes in an attempt that the server pushed back, by SQLSTATE.
+    pub fn record_pushed_back(&mut self, code: &str) {
+        self.window.pushed_back += 1;
+        *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Takes in an operation that ended in an error, by SQLSTATE.
+    pub fn record_error(&mut self, code: &str) {
+        self.window.errors += 1;
+        *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Ends the window and starts the next.
+    pub fn roll(&mut self, roll: &Roll) -> WindowSummary {
+        let counts = std::mem::take(&mut self.window);
+        let length = roll.at.saturating_sub(self.window_start);
+        let service = self.window_histograms.of(Kind::Service);
+        let response = self.window_histograms.of(Kind::Response);
+        let deviation = service.stdev();
+        let mut summary = WindowSummary {
+            index: self.window_index,
+            start: self.window_start,
+            length,
+            epoch: roll.epoch,
+            mixed: counts.mixed || roll.epoch != self.window_epoch,
+            batch_rows: roll.batch_rows,
+            workers: roll.workers,
+            operations: counts.operations,
+            rows: counts.rows,
+            pushed_back: counts.pushed_back,
+            errors: counts.errors,
+            service_ns_mean: service.mean(),
+            service_ns2_variance: deviation * deviation,
+            service_ns_p50: service.value_at_quantile(0.5),
+            service_ns_p99: service.value_at_quantile(0.99),
+            service_ns_max: service.max(),
+            response_ns_p50: response.value_at_quantile(0.5),
+            response_ns_p99: response.value_at_quantile(0.99),
+            response_ns_max: response.max(),
+            pool_wait_ns_mean: self.window_histograms.of(Kind::PoolWait).mean(),
+            backlog: roll.backlog,
+            client_cpu: roll.client_cpu,
+            rows_wait: counts.rows_wait,
+            client_bound: false,
+            activity: roll.activity,
+        };
+        summary.client_bound = is_client_bound(&summary, roll.client_threads);
+        self.total.histograms.add(&self.window_histograms);
+        self.window_histograms.reset();
+        self.total.operations += counts.operations;
+        self.total.rows += counts.rows;
+        self.total.pushed_back += counts.pushed_back;
+        self.total.rows_wait += counts.rows_wait;
+        self.total.windows += 1;
+        self.total.windows_client_bound += u64::from(summary.client_bound);
+        self.window_index += 1;
+        self.window_start = roll.at;
+        self.window_epoch = roll.epoch;
+        summary
+    }
+
+    /// Ends the block. Every window has been rolled.
+    pub fn finish(self) -> Measurement {
+        assert_eq!(self.window.operations, 0, "the last window is rolled before the end");
+        self.total
+    }
+}
+
+fn is_client_bound(window: &WindowSummary, threads: u32) -> bool {
+    let seconds = window.length.as_secs_f64();
+    let cpu = CLIENT_BOUND_CPU * f64::from(threads) * seconds;
+    let rows_wait = CLIENT_BOUND_ROWS_WAIT * f64::from(window.workers) * seconds;
+    0.0 < seconds
+        && (cpu < window.client_cpu.as_secs_f64() || rows_wait < window.rows_wait.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(epoch: u64) -> OperationSample {
+        let ms = Duration::from_millis;
+        OperationSample {
+            rows: 10,
+            epoch,
+            pool_wait: ms(1),
+            queue_wait: ms(0),
+            encode: ms(1),
+            commit: None,
+            service: ms(5),
+            response: ms(6),
+            rows_wait: ms(0),
+        }
+    }
+
+    fn roll(at_ms: u64, epoch: u64) -> Roll {
+        let at = Duration::from_millis(at_ms);
+        Roll { at, epoch, client_threads: 1, workers: 1, ..Roll::default() }
+    }
+
+    #[test]
+    fn windows_add_up_to_the_block() {
+        let mut recorder = Recorder::default();
+        let mut rows = 0;
+        for window in 1..=3 {
+            (0..window * 4).for_each(|_| recorder.record(&sample(0)));
+            recorder.record_pushed_back("40001");
+            rows += recorder.roll(&roll(window * 250, 0)).rows;
+        }
+        let measurement = recorder.finish();
+        assert_eq!((measurement.operations, measurement.rows, rows), (24, 240, 240));
+        assert_eq!(measurement.histograms.of(Kind::Response).len(), 24);
+        assert_eq!((measurement.pushed_back, measurement.errors["40001"]), (3, 3));
+    }
+
+    /// A window in which an operation of an earlier setting ended is no evidence on the new one.
+    #[test]
+    fn an_operation_of_an_earlier_epoch_mixes_the_window() {
+        let mut recorder = Recorder::default();
+        recorder.record(&sample(0));
+        assert!(!recorder.roll(&roll(250, 0)).mixed);
+        recorder.record(&sample(0));
+        assert!(recorder.roll(&roll(500, 1)).mixed, "the setting changed in it");
+        recorder.record(&sample(0));
+        assert!(recorder.roll(&roll(750, 1)).mixed, "an old operation ended in it");
+        recorder.record(&sample(1));
+        assert!(!recorder.roll(&roll(1_000, 1)).mixed);
+    }
+
+    #[test]
+    fn a_window_without_operations_divides_by_nothing() {
+        let summary = Recorder::default().roll(&roll(0, 0));
+        assert_eq!(summary.rows_per_s(), 0.0);
+        assert!(summary.service_ns_mean.abs() < 1.0 && !summary.client_bound);
+    }
+}

@@ -1,0 +1,458 @@
+//! What will run: every default filled, every range checked, order and seeds fixed.
+//!
+//! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
+
+use std::collections::BTreeSet;
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
+use crate::{
+    rows::Generator,
+    scenario::{self, Scenario},
+    strategy::Strategy,
+    target::{PoolSettings, TableSettings},
+};
+
+/// Everything that one run will do.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Plan {
+    /// Name of the scenario.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Seed of rows, order and arrivals.
+    pub seed: u64,
+    /// Blocks a cell.
+    pub repetitions: u32,
+    /// Length of a window, in milliseconds.
+    pub window_ms: u64,
+    /// Threads that run the workers.
+    pub client_threads: u32,
+    /// How a private PostgreSQL is reached.
+    pub connection: Connection,
+    /// The table.
+    pub table: TableSettings,
+    /// The cells, in the order of the file.
+    pub cells: Vec<CellPlan>,
+    /// The blocks, in the order in which they run.
+    pub blocks: Vec<BlockPlan>,
+    /// Published numbers.
+    pub claims: Vec<ClaimPlan>,
+    /// What was clamped, in words.
+    pub notes: Vec<String>,
+}
+
+/// One setting to measure.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CellPlan {
+    /// Name, unique in the plan.
+    pub name: String,
+    /// How an operation carries its batch.
+    pub strategy: Strategy,
+    /// Rows an operation carries.
+    pub batch_rows: u64,
+    /// Tasks that run operations at the same time.
+    pub workers: u32,
+    /// Where transactions begin and end.
+    pub transaction: Transaction,
+    /// Whether ids are asked back.
+    pub returning: bool,
+    /// Whether statements are prepared before the clock starts.
+    pub prepared: bool,
+    /// What an error does to the rest of the block.
+    pub on_error: OnError,
+    /// Closed or open loop.
+    pub pace: Pace,
+    /// When a block ends.
+    pub stop: Stop,
+    /// The pool of sessions.
+    pub pool: PoolSettings,
+}
+
+/// Where transactions begin and end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transaction {
+    /// One implicit transaction a statement.
+    Autocommit,
+    /// BEGIN … COMMIT around every so many operations of a worker.
+    Every(u32),
+    /// One transaction around all that a worker does in a block.
+    Whole,
+}
+
+/// Closed or open loop.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// The next operation starts when a worker is free.
+    Closed,
+    /// Operations start when the schedule says.
+    Open {
+        /// Operations a second.
+        rate: f64,
+        /// How starts are spread.
+        arrival: Arrival,
+        /// Operations due and not started, beyond which the block is overloaded.
+        queue_max: u64,
+    },
+}
+
+/// When a block ends: whichever comes first.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Stop {
+    /// Rows to insert, if bounded by rows.
+    pub rows: Option<u64>,
+    /// Seconds, if bounded by time.
+    pub seconds: Option<f64>,
+}
+
+/// One repetition of a cell.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BlockPlan {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// Which repetition, from 0.
+    pub repetition: u32,
+    /// Seed of the block's rows and arrivals. The same for all cells of a repetition: the same
+    /// rows for every strategy.
+    pub seed: u64,
+}
+
+/// A published number.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ClaimPlan {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// The number.
+    pub value: f64,
+    /// Its unit.
+    pub unit: ClaimUnit,
+    /// For a speed-up: the cell that it is relative to.
+    pub baseline: Option<usize>,
+    /// Who published it, and where.
+    pub source: String,
+}
+
+/// Why a scenario cannot run.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct PlanError {
+    /// Path of the key, such as `cells[2].batch_rows`.
+    pub key: String,
+    /// What is wrong, and what was expected.
+    pub problem: String,
+}
+
+impl PlanError {
+    fn new(key: impl Into<String>, problem: impl Into<String>) -> PlanError {
+        PlanError { key: key.into(), problem: problem.into() }
+    }
+}
+
+const REPETITIONS_MAX: u32 = 1_000;
+const WORKERS_MAX: u32 = 10_000;
+const BATCH_ROWS_MAX: u64 = 1_000_000;
+const SECONDS_MAX: f64 = 7.0 * 86_400.0;
+const ROWS_MAX: u64 = 1_000_000_000_000;
+const IN_FLIGHT_DEFAULT: u32 = 256;
+
+impl Plan {
+    /// Fills the defaults, checks the ranges, and fixes order and seeds.
+    ///
+    /// # Errors
+    ///
+    /// The first key whose value cannot run, with what was expected.
+    pub fn resolve(scenario: &Scenario) -> Result<Plan, PlanError> {
+        check_name("name", &scenario.name)?;
+        let seed = scenario.seed.unwrap_or(1);
+        let repetitions = scenario.repetitions.unwrap_or(5);
+        in_range("repetitions", u64::from(repetitions), 1, u64::from(REPETITIONS_MAX))?;
+        let window_ms = scenario.window_ms.unwrap_or(250);
+        in_range("window_ms", window_ms, 10, 60_000)?;
+        let client_threads = scenario.client_threads.unwrap_or(1);
+        in_range("client_threads", u64::from(client_threads), 1, 1_024)?;
+        let table = resolve_table(&scenario.table)?;
+        if scenario.cells.is_empty() {
+            return Err(PlanError::new("cells", "no cell to measure; add at least one [[cells]]"));
+        }
+        let mut notes = Vec::new();
+        let mut cells: Vec<CellPlan> = Vec::new();
+        for (index, cell) in scenario.cells.iter().enumerate() {
+            let key = format!("cells[{index}]");
+            if cells.iter().any(|earlier| earlier.name == cell.name) {
+                let problem = format!("there is a cell named `{}` already", cell.name);
+                return Err(PlanError::new(format!("{key}.name"), problem));
+            }
+            cells.push(resolve_cell(&key, cell, scenario, &mut notes)?);
+        }
+        let claims = resolve_claims(scenario, &cells)?;
+        Ok(Plan {
+            name: scenario.name.clone(),
+            title: scenario.title.clone().unwrap_or_else(|| scenario.name.clone()),
+            seed,
+            repetitions,
+            window_ms,
+            client_threads,
+            connection: scenario.target.connection.unwrap_or_default(),
+            table,
+            blocks: interleave(cells.len(), repetitions, seed),
+            cells,
+            claims,
+            notes,
+        })
+    }
+}
+
+impl CellPlan {
+    /// Returns the round trips that one operation of this cell waits for, the first use of a
+    /// statement aside.
+    pub fn round_trips_an_operation(&self) -> f64 {
+        let statement = match self.strategy {
+            // COPY waits for CopyInResponse before it sends data, then for its end.
+            Strategy::CopyText | Strategy::CopyBinary if self.prepared => 2.0,
+            Strategy::CopyText | Strategy::CopyBinary => 3.0,
+            // Unprepared, Parse and Describe travel with Bind and Execute.
+            _ => 1.0,
+        };
+        match self.transaction {
+            Transaction::Autocommit | Transaction::Whole => statement,
+            Transaction::Every(operations) => statement + 2.0 / f64::from(operations),
+        }
+    }
+}
+
+/// Cells run in a new random order in every repetition: what drifts hits all of them alike.
+fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<BlockPlan> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut blocks = Vec::new();
+    for repetition in 0..repetitions {
+        let mut order: Vec<usize> = (0..cells).collect();
+        order.shuffle(&mut random);
+        let seed = seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition));
+        blocks.extend(order.into_iter().map(|cell| BlockPlan { cell, repetition, seed }));
+    }
+    blocks
+}
+
+fn resolve_table(table: &scenario::Table) -> Result<TableSettings, PlanError> {
+    let name = table.name.clone().unwrap_or_else(|| "users".to_owned());
+    if name.is_empty() || 63 < name.len() || name.contains('\0') {
+        return Err(PlanError::new("table.name", "a table's name has 1 to 63 bytes"));
+    }
+    let columns = Generator::article_user(0).columns();
+    for (index, column) in table.indexes.iter().enumerate() {
+        if !columns.iter().any(|known| known.name == column) {
+            let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
+            let problem = format!("no column `{column}`; columns are {}", known.join(", "));
+            return Err(PlanError::new(format!("table.indexes[{index}]"), problem));
+        }
+    }
+    Ok(TableSettings {
+        name,
+        unlogged: table.unlogged.unwrap_or(false),
+        indexes: table.indexes.clone(),
+    })
+}
+
+fn resolve_cell(
+    key: &str,
+    cell: &scenario::Cell,
+    scenario: &Scenario,
+    notes: &mut Vec<String>,
+) -> Result<CellPlan, PlanError> {
+    if cell.name.trim().is_empty() {
+        return Err(PlanError::new(format!("{key}.name"), "a cell needs a name"));
+    }
+    let workers = cell.workers.unwrap_or(1);
+    in_range(&format!("{key}.workers"), u64::from(workers), 1, u64::from(WORKERS_MAX))?;
+    let (strategy, batch_rows) = resolve_batch(key, cell, notes)?;
+    let transaction = resolve_transaction(key, cell)?;
+    let returning = cell.returning.unwrap_or(false);
+    if returning && matches!(strategy, Strategy::CopyText | Strategy::CopyBinary) {
+        return Err(PlanError::new(format!("{key}.returning"), "COPY returns no rows; use false"));
+    }
+    Ok(CellPlan {
+        name: cell.name.clone(),
+        strategy,
+        batch_rows,
+        workers,
+        transaction,
+        returning,
+        prepared: cell.prepared.unwrap_or(true),
+        on_error: cell.on_error.unwrap_or_default(),
+        pace: resolve_pace(key, cell.pace)?,
+        stop: resolve_stop(key, cell.stop, scenario.stop)?,
+        pool: resolve_pool(key, cell, scenario, workers, notes)?,
+    })
+}
+
+fn resolve_batch(
+    key: &str,
+    cell: &scenario::Cell,
+    notes: &mut Vec<String>,
+) -> Result<(Strategy, u64), PlanError> {
+    let single = cell.strategy == scenario::Strategy::SingleRow;
+    let mut batch_rows = cell.batch_rows.unwrap_or(if single { 1 } else { 1_000 });
+    in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
+    let in_flight = cell.in_flight.unwrap_or(IN_FLIGHT_DEFAULT);
+    in_range(&format!("{key}.in_flight"), u64::from(in_flight), 1, BATCH_ROWS_MAX)?;
+    if cell.in_flight.is_some() && cell.strategy != scenario::Strategy::Pipelined {
+        let problem = "only `pipelined` has statements in flight; remove the key";
+        return Err(PlanError::new(format!("{key}.in_flight"), problem));
+    }
+    let in_flight = in_flight.min(u32::try_from(batch_rows).unwrap_or(u32::MAX));
+    let strategy = match cell.strategy {
+        scenario::Strategy::SingleRow => Strategy::SingleRow,
+        scenario::Strategy::Pipelined => Strategy::Pipelined { in_flight },
+        scenario::Strategy::MultiRow => Strategy::MultiRow,
+        scenario::Strategy::Unnest => Strategy::Unnest,
+        scenario::Strategy::CopyText => Strategy::CopyText,
+        scenario::Strategy::CopyBinary => Strategy::CopyBinary,
+    };
+    let columns = Generator::article_user(0).columns().len();
+    let most = strategy.batch_rows_max(columns);
+    if most < batch_rows {
+        if strategy == Strategy::SingleRow {
+            let problem = "single_row carries one row; use multi_row, or remove the key";
+            return Err(PlanError::new(format!("{key}.batch_rows"), problem));
+        }
+        notes.push(format!(
+            "{}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
+             parameters a statement, and a row has {columns}",
+            cell.name
+        ));
+        batch_rows = most;
+    }
+    Ok((strategy, batch_rows))
+}
+
+fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, PlanError> {
+    Ok(match cell.transaction.unwrap_or_default() {
+        scenario::Transaction::Autocommit => Transaction::Autocommit,
+        scenario::Transaction::Explicit => Transaction::Every(1),
+        scenario::Transaction::Whole => Transaction::Whole,
+        scenario::Transaction::Every(0) => {
+            let problem = "a transaction holds at least 1 operation";
+            return Err(PlanError::new(format!("{key}.transaction"), problem));
+        }
+        scenario::Transaction::Every(operations) => Transaction::Every(operations),
+    })
+}
+
+fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanError> {
+    let Some(pace) = pace else { return Ok(Pace::Closed) };
+    if !(pace.rate.is_finite() && 0.0 < pace.rate && pace.rate <= 1e7) {
+        let problem = format!("{} operations/s; expected above 0 and at most 10,000,000", pace.rate);
+        return Err(PlanError::new(format!("{key}.pace.rate"), problem));
+    }
+    let queue_max = pace.queue_max.unwrap_or(10_000);
+    in_range(&format!("{key}.pace.queue_max"), queue_max, 1, u64::from(u32::MAX))?;
+    Ok(Pace::Open { rate: pace.rate, arrival: pace.arrival.unwrap_or_default(), queue_max })
+}
+
+fn resolve_stop(
+    key: &str,
+    own: Option<scenario::Stop>,
+    common: Option<scenario::Stop>,
+) -> Result<Stop, PlanError> {
+    let key = if own.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
+    let Some(stop) = own.or(common) else {
+        return Ok(Stop { rows: Some(100_000), seconds: None });
+    };
+    if stop.rows.is_none() && stop.seconds.is_none() {
+        return Err(PlanError::new(key, "needs `rows`, `seconds` or both"));
+    }
+    if let Some(rows) = stop.rows {
+        in_range(&format!("{key}.rows"), rows, 1, ROWS_MAX)?;
+    }
+    if let Some(seconds) = stop.seconds
+        && !(seconds.is_finite() && (0.05..=SECONDS_MAX).contains(&seconds))
+    {
+        let problem = format!("{seconds} is out of range; expected 0.05 to {SECONDS_MAX} seconds");
+        return Err(PlanError::new(format!("{key}.seconds"), problem));
+    }
+    Ok(Stop { rows: stop.rows, seconds: stop.seconds })
+}
+
+fn resolve_pool(
+    key: &str,
+    cell: &scenario::Cell,
+    scenario: &Scenario,
+    workers: u32,
+    notes: &mut Vec<String>,
+) -> Result<PoolSettings, PlanError> {
+    let key = if cell.pool.is_some() { format!("{key}.pool") } else { "pool".to_owned() };
+    let pool = cell.pool.or(scenario.pool).unwrap_or_default();
+    let size_max = pool.size_max.unwrap_or(workers);
+    in_range(&format!("{key}.size_max"), u64::from(size_max), 1, u64::from(WORKERS_MAX))?;
+    let idle_min = pool.idle_min.unwrap_or_else(|| workers.min(size_max));
+    in_range(&format!("{key}.idle_min"), u64::from(idle_min), 0, u64::from(size_max))?;
+    let acquire_timeout_ms = pool.acquire_timeout_ms.unwrap_or(30_000);
+    in_range(&format!("{key}.acquire_timeout_ms"), acquire_timeout_ms, 1, 86_400_000)?;
+    let idle_timeout_ms = pool.idle_timeout_ms.unwrap_or(600_000);
+    in_range(&format!("{key}.idle_timeout_ms"), idle_timeout_ms, 1, 86_400_000)?;
+    if size_max < workers {
+        notes.push(format!(
+            "{}: {workers} workers share {size_max} sessions; pool wait will show it",
+            cell.name
+        ));
+    }
+    Ok(PoolSettings { size_max, idle_min, acquire_timeout_ms, idle_timeout_ms })
+}
+
+fn resolve_claims(scenario: &Scenario, cells: &[CellPlan]) -> Result<Vec<ClaimPlan>, PlanError> {
+    let find = |key: String, name: &str| {
+        cells.iter().position(|cell| cell.name == name).ok_or_else(|| {
+            let known: BTreeSet<&str> = cells.iter().map(|cell| cell.name.as_str()).collect();
+            let known: Vec<&str> = known.into_iter().collect();
+            PlanError::new(key, format!("no cell `{name}`; cells are {}", known.join(", ")))
+        })
+    };
+    let mut claims = Vec::new();
+    for (index, claim) in scenario.claims.iter().enumerate() {
+        let key = format!("claims[{index}]");
+        if !(claim.value.is_finite() && 0.0 < claim.value) {
+            return Err(PlanError::new(format!("{key}.value"), "expected a number above 0"));
+        }
+        let baseline = match (&claim.baseline, claim.unit) {
+            (Some(name), ClaimUnit::Speedup) => Some(find(format!("{key}.baseline"), name)?),
+            (None, ClaimUnit::Speedup) => {
+                let problem = "a speed-up needs `baseline`, the cell that it is relative to";
+                return Err(PlanError::new(key, problem));
+            }
+            (Some(_), ClaimUnit::RowsPerSecond) => {
+                let problem = "only a speed-up has a baseline; remove the key";
+                return Err(PlanError::new(format!("{key}.baseline"), problem));
+            }
+            (None, ClaimUnit::RowsPerSecond) => None,
+        };
+        claims.push(ClaimPlan {
+            cell: find(format!("{key}.cell"), &claim.cell)?,
+            value: claim.value,
+            unit: claim.unit,
+            baseline,
+            source: claim.source.clone(),
+        });
+    }
+    Ok(claims)
+}
+
+fn check_name(key: &str, name: &str) -> Result<(), PlanError> {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    if name.is_empty() || 64 < name.len() || !name.chars().all(is_plain) {
+        let problem = format!("`{name}` is no name; expected 1 to 64 of letters, digits, - and _");
+        return Err(PlanError::new(key, problem));
+    }
+    Ok(())
+}
+
+fn in_range(key: &str, value: u64, least: u64, most: u64) -> Result<(), PlanError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(PlanError::new(key, format!("{value} is out of range; expected {least} to {most}")))
+}

@@ -1,0 +1,256 @@
+//! The seam between the harness and a database.
+//!
+//! A run is generic over [`Target`]: `cli` picks the implementation once, at the top.
+
+pub mod postgres;
+pub mod sim;
+
+use std::{future::Future, ops::DerefMut, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    rows::{Generator, RowSet, RowSlice, Verification},
+    strategy::Strategy,
+};
+
+/// The table that blocks fill, in batchpilot's own schema.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TableSettings {
+    /// Its name.
+    pub name: String,
+    /// Whether it is UNLOGGED.
+    pub unlogged: bool,
+    /// Columns with a secondary index.
+    pub indexes: Vec<String>,
+}
+
+/// The pool of sessions.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PoolSettings {
+    /// Most sessions open at once.
+    pub size_max: u32,
+    /// Sessions kept open when idle.
+    pub idle_min: u32,
+    /// Longest wait for a session, in milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// Longest idle time of a session above `idle_min`, in milliseconds.
+    pub idle_timeout_ms: u64,
+}
+
+/// What a session is asked to do with each batch.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Operation {
+    /// How it carries its batch.
+    pub strategy: Strategy,
+    /// Whether ids are asked back.
+    pub returning: bool,
+    /// Whether the statement is prepared before its first use.
+    pub prepared: bool,
+}
+
+/// What came of an operation.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Inserted {
+    /// Rows that the server confirmed.
+    pub rows: u64,
+    /// What the client spent on turning rows into the wire format.
+    pub encode: Duration,
+    /// What the operation spent on waiting for rows to be built.
+    pub rows_wait: Duration,
+}
+
+/// The server's own counters at a moment. Differences of two samples say what happened between.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ServerSample {
+    /// Position of the write-ahead log, in bytes.
+    pub wal_bytes: u64,
+    /// Full-page images written; reported by sessions with a delay of up to a second.
+    pub wal_full_page_images: u64,
+    /// Checkpoints begun, timed and requested.
+    pub checkpoints: u64,
+    /// Autovacuum workers running now.
+    pub autovacuum_workers: u64,
+}
+
+/// A database that rows can be inserted into.
+pub trait Target: Send + Sync + 'static {
+    /// A pool of its sessions.
+    type Pool: Pool;
+
+    /// Makes the table anew: empty, in the same state for every block, after a CHECKPOINT where
+    /// the role may ask for one.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Failed`] if the table cannot be made.
+    fn reset_table(&self) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Opens a pool, with its least number of idle sessions open and ready for `operation` on
+    /// batches of each of `batch_rows`.
+    ///
+    /// # Errors
+    ///
+    /// Those of connecting.
+    fn open_pool(
+        &self,
+        settings: PoolSettings,
+        sessions_warm: u32,
+        operation: Operation,
+        batch_rows: &[u64],
+    ) -> impl Future<Output = Result<Self::Pool, TargetError>> + Send;
+
+    /// Reads the server's counters.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking; a run goes on without counters.
+    fn sample(&self) -> impl Future<Output = Result<ServerSample, TargetError>> + Send;
+
+    /// Compares the table with the rows confirmed. Rows `in_doubt` may be there or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the table. A table that differs is not an error but a finding.
+    fn verify(
+        &self,
+        generator: Generator,
+        confirmed: RowSet,
+        in_doubt: RowSet,
+    ) -> impl Future<Output = Result<Verification, TargetError>> + Send;
+}
+
+/// A pool of sessions.
+pub trait Pool: Send + Sync + 'static {
+    /// A session of it.
+    type Session: Session;
+    /// A session on loan; it goes back when dropped.
+    type Lease: DerefMut<Target = Self::Session> + Send;
+
+    /// Waits for a session.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::PoolTimeout`] after the pool's acquire timeout, or those of connecting.
+    fn acquire(&self) -> impl Future<Output = Result<Self::Lease, TargetError>> + Send;
+
+    /// Closes all sessions, their statistics flushed to the server first.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One session. It runs one operation at a time.
+pub trait Session: Send {
+    /// Makes ready for `operation` on batches of `batch_rows`: what is prepared here is not timed.
+    ///
+    /// # Errors
+    ///
+    /// Those of preparing the statement.
+    fn prepare(
+        &mut self,
+        operation: Operation,
+        batch_rows: u64,
+    ) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`].
+    fn begin(&mut self) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`]. After [`TargetError::ConnectionLost`] its rows are in doubt.
+    fn commit(&mut self) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Rolls the transaction back, if the session is still there.
+    fn rollback(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Inserts a batch.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`]. After [`TargetError::ConnectionLost`] outside a transaction the rows
+    /// are in doubt.
+    fn insert<B: Batch>(
+        &mut self,
+        operation: Operation,
+        batch: &mut B,
+    ) -> impl Future<Output = Result<Inserted, TargetError>> + Send;
+}
+
+/// The rows of one operation. Large batches come in slices, so that memory stays bounded.
+pub trait Batch: Send {
+    /// Returns how many rows the batch holds in all.
+    fn row_count(&self) -> u64;
+
+    /// Returns the next rows, or `None` after the last. The first slice is there at once.
+    fn next(&mut self) -> impl Future<Output = Option<RowSlice>> + Send;
+}
+
+/// Why something failed, in the terms that the engine acts on (design section 5).
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The server cannot be reached, or does not let us in.
+    #[error("{message}")]
+    Connect {
+        /// What, where, and the way out.
+        message: String,
+        /// `SQLSTATE`, if the server answered.
+        sqlstate: Option<String>,
+    },
+    /// Busy: worth another attempt after a pause.
+    #[error("the server pushed back ({sqlstate}): {message}")]
+    PushedBack {
+        /// Five characters.
+        sqlstate: String,
+        /// The server's words.
+        message: String,
+    },
+    /// No session became free in time.
+    #[error("no session became free within {waited_ms} ms; raise pool.size_max or acquire_timeout_ms")]
+    PoolTimeout {
+        /// The pool's acquire timeout.
+        waited_ms: u64,
+    },
+    /// The session is gone.
+    #[error("the connection was lost: {message}")]
+    ConnectionLost {
+        /// What was seen of it.
+        message: String,
+    },
+    /// The data cannot be inserted, now or later.
+    #[error("the server rejected the rows ({sqlstate}): {message}")]
+    Rejected {
+        /// Five characters.
+        sqlstate: String,
+        /// The server's words.
+        message: String,
+    },
+    /// Anything else.
+    #[error("{message}")]
+    Failed {
+        /// What was tried and what came back.
+        message: String,
+        /// `SQLSTATE`, if the server answered.
+        sqlstate: Option<String>,
+    },
+}
+
+impl TargetError {
+    /// Returns the SQLSTATE, or the kind of error where there is none: the key of error counts.
+    pub fn code(&self) -> &str {
+        match self {
+            TargetError::PushedBack { sqlstate, .. }
+            | TargetError::Rejected { sqlstate, .. }
+            | TargetError::Connect { sqlstate: Some(sqlstate), .. }
+            | TargetError::Failed { sqlstate: Some(sqlstate), .. } => sqlstate,
+            TargetError::Connect { sqlstate: None, .. } => "connect",
+            TargetError::PoolTimeout { .. } => "pool_timeout",
+            TargetError::ConnectionLost { .. } => "connection_lost",
+            TargetError::Failed { sqlstate: None, .. } => "failed",
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the server is, what it counts, and how long a round trip and a commit take on it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Error};
+
+use super::{PgTarget, show};
+use crate::{clock, strategy::quoted, target::ServerSample};
+
+/// What the server is. No secrets.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ServerInfo {
+    /// `version()`.
+    pub version: String,
+    /// `server_version_num`, such as 150018.
+    pub version_num: u32,
+    /// Where it was reached, without password.
+    pub address: String,
+    /// Whether through a Unix-domain socket.
+    pub unix_socket: bool,
+    /// TLS version and cipher, if the connection has any.
+    pub tls: Option<String>,
+    /// Whether the role may ask for a CHECKPOINT before each block.
+    pub may_checkpoint: bool,
+    /// Settings that decide what a commit is worth and costs.
+    pub durability: BTreeMap<String, String>,
+    /// Every other setting whose value is not the default one.
+    pub settings: BTreeMap<String, String>,
+    /// Round trip of an empty prepared statement.
+    pub round_trip: Probe,
+    /// COMMIT of a transaction that inserted one row.
+    pub commit: Probe,
+}
+
+/// A latency measured before the run, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Probe {
+    /// How often it was measured.
+    pub n: u64,
+    /// Median.
+    pub latency_ns_p50: u64,
+    /// 99th percentile.
+    pub latency_ns_p99: u64,
+}
+
+const DURABILITY: [&str; 9] = [
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "wal_level",
+    "wal_sync_method",
+    "wal_compression",
+    "commit_delay",
+    "synchronous_standby_names",
+    "data_checksums",
+];
+
+/// Settings that may hold secrets or paths of no interest.
+const NOT_RECORDED: &str = "name !~ '(conninfo|password|command|passphrase)' \
+                            AND name NOT LIKE '%_file' AND name NOT LIKE '%directory%'";
+
+const PROBES_MAX: usize = 300;
+const COMMITS_MAX: usize = 100;
+const PROBE_TIME_MAX: Duration = Duration::from_millis(700);
+
+pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
+    let admin = &target.admin;
+    let version: String = admin.query_one("SELECT version()", &[]).await?.get(0);
+    let mut durability = BTreeMap::new();
+    for name in DURABILITY {
+        durability.insert(name.to_owned(), show(admin, name).await?);
+    }
+    let query = format!(
+        "SELECT name, current_setting(name) FROM pg_settings \
+         WHERE source NOT IN ('default', 'override', 'client', 'session') AND {NOT_RECORDED}"
+    );
+    let settings = admin.query(&query, &[]).await?;
+    let tls = "SELECT version || ' ' || cipher FROM pg_stat_ssl \
+               WHERE ssl AND pid = pg_backend_pid()";
+    let tls = admin.query_opt(tls, &[]).await?;
+    let checkpoint = target.checkpoint().await;
+    Ok(ServerInfo {
+        version,
+        version_num: target.version,
+        address: target.options.address(),
+        unix_socket: target.options.is_unix_socket(),
+        tls: tls.map(|row| row.get(0)),
+        may_checkpoint: checkpoint.is_ok() && target.may_checkpoint(),
+        settings: settings
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .filter(|(name, _): &(String, String)| !durability.contains_key(name))
+            .collect(),
+        durability,
+        round_trip: probe_round_trip(admin).await?,
+        commit: probe_commit(admin, &target.schema).await?,
+    })
+}
+
+async fn probe_round_trip(admin: &Client) -> Result<Probe, Error> {
+    let statement = admin.prepare("SELECT 1").await?;
+    let (mut latencies, started) = (Vec::new(), clock::now());
+    while latencies.len() < PROBES_MAX && started.elapsed() < PROBE_TIME_MAX {
+        let sent = clock::now();
+        admin.query_one(&statement, &[]).await?;
+        latencies.push(sent.elapsed());
+    }
+    Ok(summarize(latencies))
+}
+
+async fn probe_commit(admin: &Client, schema: &str) -> Result<Probe, Error> {
+    let table = format!("{}.probe", quoted(schema));
+    admin.batch_execute(&format!("CREATE TABLE {table} (n int)")).await?;
+    let insert = admin.prepare(&format!("INSERT INTO {table} VALUES (1)")).await?;
+    let (mut latencies, started) = (Vec::new(), clock::now());
+    while latencies.len() < COMMITS_MAX && started.elapsed() < PROBE_TIME_MAX {
+        admin.batch_execute("begin").await?;
+        admin.execute(&insert, &[]).await?;
+        let sent = clock::now();
+        admin.batch_execute("commit").await?;
+        latencies.push(sent.elapsed());
+    }
+    admin.batch_execute(&format!("DROP TABLE {table}")).await?;
+    Ok(summarize(latencies))
+}
+
+fn summarize(mut latencies: Vec<Duration>) -> Probe {
+    latencies.sort_unstable();
+    let at = |hundredths: usize| {
+        let index = (latencies.len() * hundredths / 100).min(latencies.len().saturating_sub(1));
+        latencies.get(index).map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX))
+    };
+    Probe { n: latencies.len() as u64, latency_ns_p50: at(50), latency_ns_p99: at(99) }
+}
+
+/// Reads the counters. Their views moved: checkpoints went from `pg_stat_bgwriter` to
+/// `pg_stat_checkpointer` in 17 (PostgreSQL manual, release notes of 17).
+pub(super) async fn sample(admin: &Client, version: u32) -> Result<ServerSample, Error> {
+    let checkpoints = if version < 170_000 {
+        "SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter"
+    } else {
+        "SELECT num_timed + num_requested FROM pg_stat_checkpointer"
+    };
+    let query = format!(
+        "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, \
+                (SELECT wal_fpi FROM pg_stat_wal), \
+                ({checkpoints})::bigint, \
+                (SELECT count(*) FROM pg_stat_activity \
+                 WHERE backend_type = 'autovacuum worker')"
+    );
+    let typed: &[(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type)] = &[];
+    let rows = admin.query_typed(&query, typed).await?;
+    let count = |column: usize| {
+        let value: i64 = rows.first().map_or(0, |row| row.get(column));
+        u64::try_from(value).unwrap_or(0)
+    };
+    Ok(ServerSample {
+        wal_bytes: count(0),
+        wal_full_page_images: count(1),
+        checkpoints: count(2),
+        autovacuum_workers: count(3),
+    })
+}

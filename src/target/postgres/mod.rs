@@ -1,0 +1,260 @@
+//! PostgreSQL: the only place that names tokio-postgres and deadpool.
+//!
+//! Everything happens in a schema of batchpilot's own, made at the start and dropped at the end. A
+//! session-level advisory lock marks it as in use, so that a later run can tell a schema that a
+//! killed run left behind from one that is being filled.
+
+mod error;
+mod info;
+mod options;
+mod pool;
+mod session;
+mod tls;
+mod verify;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+pub use self::{
+    info::{Probe, ServerInfo},
+    options::{ConnectOptions, OptionsError},
+    pool::{PgLease, PgPool},
+    session::PgSession,
+};
+use crate::{
+    rows::{Generator, RowSet, Verification},
+    strategy::quoted,
+    target::{Operation, PoolSettings, ServerSample, TableSettings, Target, TargetError},
+};
+
+/// A PostgreSQL server, and batchpilot's schema on it.
+#[derive(Debug)]
+pub struct PgTarget {
+    options: ConnectOptions,
+    tls: MakeRustlsConnectDebug,
+    admin: Client,
+    version: u32,
+    schema: String,
+    table: TableSettings,
+    generator: Generator,
+    checkpoint_is_refused: AtomicBool,
+}
+
+/// Carries a connector that has no debug output of its own.
+#[derive(Clone)]
+struct MakeRustlsConnectDebug(MakeRustlsConnect);
+
+impl std::fmt::Debug for MakeRustlsConnectDebug {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("MakeRustlsConnect")
+    }
+}
+
+/// Oldest major version whose counters are known.
+const VERSION_MIN: u32 = 140_000;
+
+impl PgTarget {
+    /// Connects, and makes a schema named after `run`.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Connect`] with the address and what to try, or [`TargetError::Failed`] if the
+    /// server is too old, read-only, or does not let the role make a schema.
+    pub async fn connect(
+        options: ConnectOptions,
+        run: &str,
+        table: TableSettings,
+        generator: Generator,
+    ) -> Result<PgTarget, TargetError> {
+        let tls = tls::connector(options.trust);
+        let admin = connect(&options, &tls).await?;
+        let failed = |error: tokio_postgres::Error| error::of_session(&error);
+        let version: String = show(&admin, "server_version_num").await.map_err(failed)?;
+        let version: u32 = version.parse().unwrap_or(0);
+        let address = options.address();
+        if version < VERSION_MIN {
+            let message = format!(
+                "{address}: PostgreSQL {} is older than 14, the oldest that batchpilot knows",
+                version / 10_000
+            );
+            return Err(TargetError::Failed { message, sqlstate: None });
+        }
+        let schema = format!("batchpilot_{run}");
+        create_schema(&admin, &schema, &address).await?;
+        Ok(PgTarget {
+            options,
+            tls: MakeRustlsConnectDebug(tls),
+            admin,
+            version,
+            schema,
+            table,
+            generator,
+            checkpoint_is_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Drops the schema and everything in it.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`], with the name of what is left behind.
+    pub async fn close(self) -> Result<(), TargetError> {
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
+        self.admin.batch_execute(&drop_schema).await.map_err(|error| {
+            let error = error::of_session(&error);
+            let message = format!("schema {} is left behind: {error}", self.schema);
+            TargetError::Failed { message, sqlstate: None }
+        })
+    }
+
+    /// Returns the name of batchpilot's schema on the server.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Returns whether the role may ask for a CHECKPOINT; known once it was tried.
+    pub fn may_checkpoint(&self) -> bool {
+        !self.checkpoint_is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Asks the server what it is, and measures round trip and commit.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`].
+    pub async fn info(&self) -> Result<ServerInfo, TargetError> {
+        info::collect(self).await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn checkpoint(&self) -> Result<(), TargetError> {
+        if !self.may_checkpoint() {
+            return Ok(());
+        }
+        match self.admin.batch_execute("CHECKPOINT").await {
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                self.checkpoint_is_refused.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            other => other.map_err(|error| error::of_session(&error)),
+        }
+    }
+
+    fn create_table(&self) -> String {
+        let table = quoted(&self.table.name);
+        let logged = if self.table.unlogged { "UNLOGGED " } else { "" };
+        let columns: Vec<String> = self
+            .generator
+            .columns()
+            .iter()
+            .map(|column| format!("{} {}", quoted(column.name), column.kind.sql_type()))
+            .collect();
+        let mut text = format!(
+            "SET search_path TO {}; DROP TABLE IF EXISTS {table}; \
+             CREATE {logged}TABLE {table} (\"id\" bigserial PRIMARY KEY, {})",
+            quoted(&self.schema),
+            columns.join(", ")
+        );
+        for column in &self.table.indexes {
+            text.push_str(&format!("; CREATE INDEX ON {table} ({})", quoted(column)));
+        }
+        text
+    }
+}
+
+impl Target for PgTarget {
+    type Pool = PgPool;
+
+    async fn reset_table(&self) -> Result<(), TargetError> {
+        self.admin.batch_execute(&self.create_table()).await.map_err(|error| {
+            let error = error::of_session(&error);
+            let message = format!("cannot make table {}: {error}", self.table.name);
+            TargetError::Failed { message, sqlstate: None }
+        })?;
+        self.checkpoint().await
+    }
+
+    async fn open_pool(
+        &self,
+        settings: PoolSettings,
+        sessions_warm: u32,
+        operation: Operation,
+        batch_rows: &[u64],
+    ) -> Result<PgPool, TargetError> {
+        let pool = pool::open(self, settings)?;
+        pool.warm(sessions_warm, operation, batch_rows).await?;
+        Ok(pool)
+    }
+
+    async fn sample(&self) -> Result<ServerSample, TargetError> {
+        info::sample(&self.admin, self.version).await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn verify(
+        &self,
+        generator: Generator,
+        confirmed: RowSet,
+        in_doubt: RowSet,
+    ) -> Result<Verification, TargetError> {
+        let table = format!("{}.{}", quoted(&self.schema), quoted(&self.table.name));
+        let outcome = verify::verify(&self.admin, &table, generator, confirmed, in_doubt).await;
+        outcome.map_err(|error| error::of_session(&error))
+    }
+}
+
+async fn connect(options: &ConnectOptions, tls: &MakeRustlsConnect) -> Result<Client, TargetError> {
+    let address = options.address();
+    let (client, connection) = options
+        .config
+        .connect(tls.clone())
+        .await
+        .map_err(|error| error::of_connecting(&error, &address))?;
+    // It ends with the client; what went wrong shows in the client's next call.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+async fn show(client: &Client, setting: &str) -> Result<String, tokio_postgres::Error> {
+    let row = client.query_one("SELECT current_setting($1)", &[&setting]).await?;
+    Ok(row.get(0))
+}
+
+async fn create_schema(admin: &Client, schema: &str, address: &str) -> Result<(), TargetError> {
+    drop_schemas_left_behind(admin).await;
+    let lock = format!("SELECT pg_advisory_lock(hashtextextended('{schema}', 0))");
+    let create = format!("{lock}; CREATE SCHEMA {}", quoted(schema));
+    admin.batch_execute(&create).await.map_err(|error| {
+        let advice = match error.code() {
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                "; grant it with `GRANT CREATE ON DATABASE … TO …`"
+            }
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                "; the server is read-only (a standby?): name the primary"
+            }
+            _ => "",
+        };
+        let error = error::of_session(&error);
+        let message = format!("{address}: cannot make schema {schema}: {error}{advice}");
+        TargetError::Failed { message, sqlstate: None }
+    })
+}
+
+/// Drops schemas of killed runs: named as ours, owned by this role, and with nobody at the lock
+/// that a run holds on its schema. Fails silently: it is a courtesy.
+async fn drop_schemas_left_behind(admin: &Client) {
+    let find = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^batchpilot_[0-9a-z]{12}$' \
+                AND nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)";
+    let Ok(rows) = admin.query(find, &[]).await else { return };
+    for row in rows {
+        let schema: String = row.get(0);
+        let try_lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+        let Ok(is_ours) = admin.query_one(try_lock, &[&schema]).await else { return };
+        if is_ours.get(0) {
+            let text = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&schema));
+            drop(admin.batch_execute(&text).await);
+            let unlock = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
+            drop(admin.query_one(unlock, &[&schema]).await);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! How to reach a server: a URL, or the environment variables that every PostgreSQL client knows.
+
+use std::{path::Path, time::Duration};
+
+use tokio_postgres::{Config, config::Host};
+
+use super::tls::Trust;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How to reach a server. Its debug output never shows the password.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    pub(super) config: Config,
+    pub(super) trust: Trust,
+}
+
+/// Why a URL or the environment names no server.
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name}: {problem}")]
+pub struct OptionsError {
+    /// Where the value came from: `--url`, `DATABASE_URL`, `PGPORT`, …
+    pub source_name: String,
+    /// What is wrong, and what was expected. Never the value: it may hold a password.
+    pub problem: String,
+}
+
+impl ConnectOptions {
+    /// Reads a connection URL or a libpq connection string. `source_name` says where it came from.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without showing it.
+    pub fn parse(text: &str, source_name: &str) -> Result<ConnectOptions, OptionsError> {
+        let bad = |problem: String| OptionsError { source_name: source_name.to_owned(), problem };
+        let (text, trust) = match text.replace("sslmode=verify-full", "sslmode=require") {
+            replaced if replaced == text => (replaced, Trust::Anyone),
+            replaced => (replaced, Trust::VerifyFull),
+        };
+        let config: Config = text.trim().parse().map_err(|error: tokio_postgres::Error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            bad(format!(
+                "not a connection URL ({}); expected postgresql://user@host:5432/database",
+                cause.unwrap_or_else(|| error.to_string())
+            ))
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err(bad("no host; expected postgresql://user@host:5432/database".to_owned()));
+        }
+        Ok(ConnectOptions::with_defaults(config, trust))
+    }
+
+    /// Reads `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`, `PGSSLMODE`. `None` if
+    /// neither host, port, user nor database is set.
+    ///
+    /// # Errors
+    ///
+    /// The variable that cannot be read.
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<ConnectOptions>, OptionsError> {
+        let names = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE"];
+        if names.iter().all(|name| variable(name).is_none()) {
+            return Ok(None);
+        }
+        let mut config = Config::new();
+        let host = variable("PGHOST").unwrap_or_else(|| "localhost".to_owned());
+        if host.starts_with('/') { config.host_path(&host) } else { config.host(&host) };
+        if let Some(port) = variable("PGPORT") {
+            let problem = format!("`{port}` is no port; expected 1 to 65535");
+            let source_name = "PGPORT".to_owned();
+            config.port(port.parse().map_err(|_| OptionsError { source_name, problem })?);
+        }
+        if let Some(database) = variable("PGDATABASE") {
+            config.dbname(database);
+        }
+        if let Some(user) = variable("PGUSER").or_else(|| variable("USER")) {
+            config.user(user);
+        }
+        if let Some(password) = variable("PGPASSWORD") {
+            config.password(password);
+        }
+        let mut trust = Trust::Anyone;
+        if let Some(mode) = variable("PGSSLMODE") {
+            trust = if mode == "verify-full" { Trust::VerifyFull } else { Trust::Anyone };
+            let mode = if mode == "verify-full" { "require".to_owned() } else { mode };
+            let problem = format!("`{mode}` is unknown; expected disable, prefer, require, verify-full");
+            let source_name = "PGSSLMODE".to_owned();
+            let parsed: Config = format!("sslmode={mode}")
+                .parse()
+                .map_err(|_| OptionsError { source_name, problem })?;
+            config.ssl_mode(parsed.get_ssl_mode());
+        }
+        Ok(Some(ConnectOptions::with_defaults(config, trust)))
+    }
+
+    /// A private server: its socket directory or 127.0.0.1, and the password made for it.
+    pub fn private(
+        socket_directory: Option<&Path>,
+        port: u16,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> ConnectOptions {
+        let mut config = Config::new();
+        match socket_directory {
+            Some(directory) => config.host_path(directory),
+            None => config.host("127.0.0.1"),
+        };
+        config.port(port).user(user).password(password).dbname(database);
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        ConnectOptions::with_defaults(config, Trust::Anyone)
+    }
+
+    fn with_defaults(mut config: Config, trust: Trust) -> ConnectOptions {
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("batchpilot");
+        }
+        ConnectOptions { config, trust }
+    }
+
+    /// Returns `host:port/database as user`, without password.
+    pub fn address(&self) -> String {
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .map(|host| match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                #[cfg(unix)]
+                Host::Unix(path) => format!("{}/.s.PGSQL.{port}", path.display()),
+            })
+            .collect();
+        let user = self.config.get_user().unwrap_or("?");
+        let database = self.config.get_dbname().unwrap_or(user);
+        format!("{}, database {database}, user {user}", hosts.join(","))
+    }
+
+    /// Returns whether the server is reached through a Unix-domain socket.
+    pub fn is_unix_socket(&self) -> bool {
+        matches!(self.config.get_hosts().first(), Some(Host::Unix(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_debug_output_hide_the_password() {
+        let url = "postgresql://ann:s3cret@db.example:5433/shop";
+        let options = ConnectOptions::parse(url, "--url").unwrap();
+        assert_eq!(options.address(), "db.example:5433, database shop, user ann");
+        assert!(!format!("{options:?}").contains("s3cret"));
+        let error = ConnectOptions::parse("postgresql://ann:s3cret@:x/", "--url").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_names_a_server_only_if_it_says_where_or_who() {
+        let none = ConnectOptions::from_environment(|name| {
+            (name == "PGPASSWORD").then(|| "x".to_owned())
+        });
+        assert!(none.unwrap().is_none());
+        let some = ConnectOptions::from_environment(|name| match name {
+            "PGHOST" => Some("/run/postgresql".to_owned()),
+            "PGUSER" => Some("ann".to_owned()),
+            _ => None,
+        });
+        let address = some.unwrap().unwrap().address();
+        assert_eq!(address, "/run/postgresql/.s.PGSQL.5432, database ann, user ann");
+        let bad = ConnectOptions::from_environment(|name| (name == "PGPORT").then(|| "x".to_owned()));
+        assert!(bad.unwrap_err().to_string().starts_with("PGPORT: `x` is no port"));
+    }
+}

@@ -1,0 +1,171 @@
+//! The pool of sessions: deadpool, with the knobs of Go's `sql.DB` and of HikariCP.
+
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, RecycleResult};
+use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::Error;
+
+use super::{PgSession, PgTarget, error};
+use crate::{
+    rows::ColumnSpec,
+    strategy::quoted,
+    target::{Operation, Pool, PoolSettings, Session as _, TargetError},
+};
+
+/// How often sessions that were idle for too long are closed.
+const REAP_PERIOD: Duration = Duration::from_millis(500);
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A pool of sessions on one table.
+#[derive(Debug)]
+pub struct PgPool {
+    pool: managed::Pool<Sessions>,
+    settings: PoolSettings,
+    address: String,
+    flushes_statistics: bool,
+    reaper: JoinHandle<()>,
+}
+
+/// Opens sessions for deadpool; connecting and recycling are deadpool-postgres's.
+pub(crate) struct Sessions {
+    manager: deadpool_postgres::Manager,
+    search_path: String,
+    table: String,
+    columns: &'static [ColumnSpec],
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sessions").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl managed::Manager for Sessions {
+    type Type = PgSession;
+    type Error = Error;
+
+    async fn create(&self) -> Result<PgSession, Error> {
+        let client = managed::Manager::create(&self.manager).await?;
+        client.batch_execute(&self.search_path).await?;
+        Ok(PgSession::new(client, self.table.clone(), self.columns))
+    }
+
+    async fn recycle(&self, session: &mut PgSession, metrics: &Metrics) -> RecycleResult<Error> {
+        managed::Manager::recycle(&self.manager, &mut session.client, metrics).await
+    }
+}
+
+/// A session on loan.
+#[derive(Debug)]
+pub struct PgLease(managed::Object<Sessions>);
+
+impl std::ops::Deref for PgLease {
+    type Target = PgSession;
+
+    fn deref(&self) -> &PgSession {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for PgLease {
+    fn deref_mut(&mut self) -> &mut PgSession {
+        &mut self.0
+    }
+}
+
+pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
+    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let (options, tls) = (&target.options, target.tls.0.clone());
+    let sessions = Sessions {
+        manager: deadpool_postgres::Manager::from_config(options.config.clone(), tls, config),
+        search_path: format!("SET search_path TO {}", quoted(&target.schema)),
+        table: target.table.name.clone(),
+        columns: target.generator.columns(),
+    };
+    let pool = managed::Pool::builder(sessions)
+        .max_size(settings.size_max as usize)
+        .wait_timeout(Some(Duration::from_millis(settings.acquire_timeout_ms)))
+        .create_timeout(Some(CREATE_TIMEOUT))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| TargetError::Failed { message: error.to_string(), sqlstate: None })?;
+    let reaper = tokio::spawn(reap(pool.clone(), settings));
+    let flushes_statistics = 150_000 <= target.version;
+    Ok(PgPool { pool, settings, address: options.address(), flushes_statistics, reaper })
+}
+
+/// Closes sessions that were idle for too long, down to the least number of idle ones.
+async fn reap(pool: managed::Pool<Sessions>, settings: PoolSettings) {
+    let longest = Duration::from_millis(settings.idle_timeout_ms);
+    loop {
+        tokio::time::sleep(REAP_PERIOD).await;
+        let mut spare = pool.status().available.saturating_sub(settings.idle_min as usize);
+        pool.retain(|_, metrics| {
+            let goes = 0 < spare && longest < metrics.last_used();
+            spare -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+impl PgPool {
+    /// Opens `count` sessions at once and prepares their statements.
+    pub(super) async fn warm(
+        &self,
+        count: u32,
+        operation: Operation,
+        batch_rows: &[u64],
+    ) -> Result<(), TargetError> {
+        let mut leases = Vec::new();
+        for number in 1..=count {
+            let mut lease = self.acquire().await.map_err(|error| match error {
+                TargetError::PushedBack { message, sqlstate } => {
+                    let message = format!("session {number} of {count}: {message}");
+                    TargetError::Connect { message, sqlstate: Some(sqlstate) }
+                }
+                other => other,
+            })?;
+            for &rows in batch_rows {
+                lease.prepare(operation, rows).await?;
+            }
+            leases.push(lease);
+        }
+        Ok(())
+    }
+
+    /// Sessions report their counters with a delay; asked to, they do at once (15 and later).
+    async fn flush_statistics(&self) {
+        if !self.flushes_statistics {
+            return;
+        }
+        let mut leases = Vec::new();
+        while 0 < self.pool.status().available {
+            let Ok(lease) = self.acquire().await else { return };
+            let flush = "SELECT pg_stat_force_next_flush()";
+            if lease.client.batch_execute(flush).await.is_err() {
+                return;
+            }
+            leases.push(lease);
+        }
+    }
+}
+
+impl Pool for PgPool {
+    type Session = PgSession;
+    type Lease = PgLease;
+
+    async fn acquire(&self) -> Result<PgLease, TargetError> {
+        let session = self.pool.get().await;
+        let waited_ms = self.settings.acquire_timeout_ms;
+        session.map(PgLease).map_err(|error| error::of_pool(error, &self.address, waited_ms))
+    }
+
+    async fn close(self) {
+        let flush = tokio::time::timeout(Duration::from_secs(1), self.flush_statistics());
+        drop(flush.await);
+        self.reaper.abort();
+        self.pool.close();
+    }
+}

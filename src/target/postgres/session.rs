@@ -1,0 +1,314 @@
+//! One session: statements prepared on it, buffers that are used again, and the six ways to insert.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use deadpool_postgres::ClientWrapper;
+use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, pin_mut, stream};
+use tokio_postgres::{
+    Error, RowStream, Statement,
+    types::{Format, IsNull, ToSql, Type},
+};
+
+use super::error;
+use crate::{
+    clock,
+    rows::{ColumnKind, ColumnSpec, RowSlice},
+    strategy::{
+        Parameters, Shape, Strategy, copy_binary, copy_text, multi_row, single_row, unnest,
+    },
+    target::{Batch, Inserted, Operation, Session, TargetError},
+};
+
+/// COPY data is sent in messages of about this many bytes. See `results/` for what it is worth.
+const COPY_CHUNK_BYTES: usize = 64 * 1024;
+/// Statements kept prepared: full batches, the last one, and what a controller came from.
+const STATEMENTS_MAX: usize = 16;
+
+/// One session of PostgreSQL.
+#[derive(Debug)]
+pub struct PgSession {
+    pub(super) client: ClientWrapper,
+    table: String,
+    columns: &'static [ColumnSpec],
+    statements: HashMap<(Operation, u64), Prepared>,
+    parameters: Parameters,
+    copy_text: copy_text::Encoder,
+}
+
+/// A statement as it is sent: prepared before, or as text in every operation.
+#[derive(Clone, Debug)]
+enum Prepared {
+    Statement(Statement),
+    Text(std::sync::Arc<str>),
+}
+
+impl PgSession {
+    pub(super) fn new(
+        client: ClientWrapper,
+        table: String,
+        columns: &'static [ColumnSpec],
+    ) -> PgSession {
+        PgSession {
+            client,
+            table,
+            columns,
+            statements: HashMap::new(),
+            parameters: Parameters::default(),
+            copy_text: copy_text::Encoder::default(),
+        }
+    }
+
+    fn shape(&self, operation: Operation) -> Shape<'_> {
+        Shape { table: &self.table, columns: self.columns, returning: operation.returning }
+    }
+
+    fn statement_text(&self, operation: Operation, batch_rows: u64) -> String {
+        let shape = self.shape(operation);
+        match operation.strategy {
+            Strategy::SingleRow | Strategy::Pipelined { .. } => single_row::statement(shape),
+            Strategy::MultiRow => multi_row::statement(shape, batch_rows),
+            Strategy::Unnest => unnest::statement(shape),
+            Strategy::CopyText => copy_text::statement(shape),
+            Strategy::CopyBinary => copy_binary::statement(shape),
+        }
+    }
+
+    fn statement(&self, operation: Operation, batch_rows: u64) -> Prepared {
+        let key = statement_key(operation, batch_rows);
+        self.statements.get(&key).expect("the engine prepares before it inserts").clone()
+    }
+
+    async fn insert_rows<B: Batch>(
+        &mut self,
+        operation: Operation,
+        batch: &mut B,
+    ) -> Result<Inserted, Error> {
+        let statement = self.statement(operation, batch.row_count());
+        let mut encode = Duration::ZERO;
+        self.parameters.clear();
+        let mut slices = Vec::new();
+        while let Some(slice) = batch.next().await {
+            if operation.strategy == Strategy::Unnest {
+                slices.push(slice);
+                continue;
+            }
+            let started = clock::now();
+            self.parameters.push_rows(&slice);
+            encode += started.elapsed();
+        }
+        if operation.strategy == Strategy::Unnest {
+            let started = clock::now();
+            let shape = Shape { table: &self.table, columns: self.columns, returning: false };
+            unnest::encode(shape, &slices, &mut self.parameters);
+            encode += started.elapsed();
+        }
+        let is_array = operation.strategy == Strategy::Unnest;
+        let types = Types { columns: self.columns, is_array };
+        let all = 0..self.parameters.count();
+        let rows = send(&self.client, &statement, &self.parameters, all, types).await?;
+        let rows = returned(rows).await?;
+        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+    }
+
+    async fn insert_pipelined<B: Batch>(
+        &mut self,
+        operation: Operation,
+        in_flight: u32,
+        batch: &mut B,
+    ) -> Result<Inserted, Error> {
+        let statement = self.statement(operation, 1);
+        let columns = self.columns.len();
+        let types = Types { columns: self.columns, is_array: false };
+        let mut inserted = Inserted::default();
+        while let Some(slice) = batch.next().await {
+            let started = clock::now();
+            self.parameters.clear();
+            self.parameters.push_rows(&slice);
+            inserted.encode += started.elapsed();
+            let (client, parameters) = (&self.client, &self.parameters);
+            let rows = 0..parameters.count() / columns;
+            let statements = rows.map(|row| {
+                let range = row * columns..(row + 1) * columns;
+                let sent = send(client, &statement, parameters, range, types);
+                async { returned(sent.await?).await }
+            });
+            let confirmed = stream::iter(statements).buffered(in_flight as usize);
+            let sum = |sum, rows| async move { Ok(sum + rows) };
+            inserted.rows += confirmed.try_fold(0, sum).await?;
+        }
+        Ok(inserted)
+    }
+
+    async fn insert_copy<B: Batch>(
+        &mut self,
+        operation: Operation,
+        batch: &mut B,
+    ) -> Result<Inserted, Error> {
+        let sink = match self.statement(operation, 0) {
+            Prepared::Statement(statement) => self.client.copy_in::<_, Bytes>(&statement).await?,
+            Prepared::Text(text) => self.client.copy_in::<_, Bytes>(&*text).await?,
+        };
+        pin_mut!(sink);
+        let is_binary = operation.strategy == Strategy::CopyBinary;
+        let mut encode = Duration::ZERO;
+        let mut data = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
+        if is_binary {
+            data.extend_from_slice(copy_binary::HEADER);
+        }
+        while let Some(slice) = batch.next().await {
+            let started = clock::now();
+            self.encode_copy(is_binary, &slice, &mut data);
+            encode += started.elapsed();
+            if COPY_CHUNK_BYTES <= data.len() {
+                let next = Vec::with_capacity(data.capacity());
+                sink.send(Bytes::from(std::mem::replace(&mut data, next))).await?;
+            }
+        }
+        if is_binary {
+            data.extend_from_slice(copy_binary::TRAILER);
+        }
+        if !data.is_empty() {
+            sink.send(Bytes::from(data)).await?;
+        }
+        let rows = sink.finish().await?;
+        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+    }
+
+    fn encode_copy(&mut self, is_binary: bool, slice: &RowSlice, data: &mut Vec<u8>) {
+        if is_binary {
+            copy_binary::encode(slice, data);
+        } else {
+            self.copy_text.encode(slice, data);
+        }
+    }
+}
+
+impl Session for PgSession {
+    async fn prepare(&mut self, operation: Operation, batch_rows: u64) -> Result<(), TargetError> {
+        let key = statement_key(operation, batch_rows);
+        if self.statements.contains_key(&key) {
+            return Ok(());
+        }
+        let text = self.statement_text(operation, batch_rows);
+        let prepared = if operation.prepared {
+            let statement = self.client.prepare(&text).await;
+            Prepared::Statement(statement.map_err(|error| error::of_session(&error))?)
+        } else {
+            Prepared::Text(text.into())
+        };
+        if STATEMENTS_MAX <= self.statements.len() {
+            self.statements.clear();
+        }
+        self.statements.insert(key, prepared);
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<(), TargetError> {
+        self.client.batch_execute("begin").await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn commit(&mut self) -> Result<(), TargetError> {
+        self.client.batch_execute("commit").await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn rollback(&mut self) {
+        // A session that cannot roll back is gone, and the pool will see that.
+        drop(self.client.batch_execute("rollback").await);
+    }
+
+    async fn insert<B: Batch>(
+        &mut self,
+        operation: Operation,
+        batch: &mut B,
+    ) -> Result<Inserted, TargetError> {
+        let inserted = match operation.strategy {
+            Strategy::SingleRow | Strategy::MultiRow | Strategy::Unnest => {
+                self.insert_rows(operation, batch).await
+            }
+            Strategy::Pipelined { in_flight } => {
+                self.insert_pipelined(operation, in_flight, batch).await
+            }
+            Strategy::CopyText | Strategy::CopyBinary => self.insert_copy(operation, batch).await,
+        };
+        inserted.map_err(|error| error::of_session(&error))
+    }
+}
+
+/// Only the statement of `multi_row` depends on the number of rows.
+fn statement_key(operation: Operation, batch_rows: u64) -> (Operation, u64) {
+    match operation.strategy {
+        Strategy::MultiRow => (operation, batch_rows),
+        _ => (operation, 0),
+    }
+}
+
+async fn send(
+    client: &tokio_postgres::Client,
+    statement: &Prepared,
+    parameters: &Parameters,
+    range: std::ops::Range<usize>,
+    types: Types,
+) -> Result<RowStream, Error> {
+    match statement {
+        Prepared::Statement(statement) => {
+            client.query_raw(statement, range.map(|index| Encoded(parameters.get(index)))).await
+        }
+        Prepared::Text(text) => {
+            let typed = range.map(|index| (Encoded(parameters.get(index)), types.of(index)));
+            client.query_typed_raw(text, typed).await
+        }
+    }
+}
+
+/// Reads a statement's answer to its end and returns how many rows it inserted.
+async fn returned(rows: RowStream) -> Result<u64, Error> {
+    pin_mut!(rows);
+    while rows.try_next().await?.is_some() {}
+    Ok(rows.rows_affected().unwrap_or(0))
+}
+
+/// The types of a statement's parameters, for a statement that is not prepared.
+#[derive(Clone, Copy)]
+struct Types {
+    columns: &'static [ColumnSpec],
+    is_array: bool,
+}
+
+impl Types {
+    fn of(self, parameter: usize) -> Type {
+        match (self.columns[parameter % self.columns.len()].kind, self.is_array) {
+            (ColumnKind::Int8, false) => Type::INT8,
+            (ColumnKind::Int8, true) => Type::INT8_ARRAY,
+            (ColumnKind::Text, false) => Type::TEXT,
+            (ColumnKind::Text, true) => Type::TEXT_ARRAY,
+            (ColumnKind::TimestampTz, false) => Type::TIMESTAMPTZ,
+            (ColumnKind::TimestampTz, true) => Type::TIMESTAMPTZ_ARRAY,
+        }
+    }
+}
+
+/// A parameter that is in binary format already.
+#[derive(Debug)]
+struct Encoded<'a>(&'a [u8]);
+
+impl ToSql for Encoded<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_slice(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Binary
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
