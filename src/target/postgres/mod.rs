@@ -15,7 +15,6 @@ mod verify;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::{Client, error::SqlState};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::{
     info::{Probe, ServerInfo},
@@ -33,23 +32,13 @@ use crate::{
 #[derive(Debug)]
 pub struct PgTarget {
     options: ConnectOptions,
-    tls: MakeRustlsConnectDebug,
+    tls: tls::Connector,
     admin: Client,
     version: u32,
     schema: String,
     table: TableSettings,
     generator: Generator,
     checkpoint_is_refused: AtomicBool,
-}
-
-/// Carries a connector that has no debug output of its own.
-#[derive(Clone)]
-struct MakeRustlsConnectDebug(MakeRustlsConnect);
-
-impl std::fmt::Debug for MakeRustlsConnectDebug {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("MakeRustlsConnect")
-    }
 }
 
 /// Oldest major version whose counters are known.
@@ -85,7 +74,7 @@ impl PgTarget {
         create_schema(&admin, &schema, &address).await?;
         Ok(PgTarget {
             options,
-            tls: MakeRustlsConnectDebug(tls),
+            tls,
             admin,
             version,
             schema,
@@ -203,7 +192,7 @@ impl Target for PgTarget {
     }
 }
 
-async fn connect(options: &ConnectOptions, tls: &MakeRustlsConnect) -> Result<Client, TargetError> {
+async fn connect(options: &ConnectOptions, tls: &tls::Connector) -> Result<Client, TargetError> {
     let address = options.address();
     let (client, connection) = options
         .config

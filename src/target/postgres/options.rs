@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tokio_postgres::{Config, config::Host};
+use tokio_postgres::{Config, config::{Host, SslMode}};
 
 use super::tls::Trust;
 
@@ -108,7 +108,7 @@ impl ConnectOptions {
             None => config.host("127.0.0.1"),
         };
         config.port(port).user(user).password(password).dbname(database);
-        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        config.ssl_mode(SslMode::Disable);
         ConnectOptions::with_defaults(config, Trust::Anyone)
     }
 
@@ -118,6 +118,10 @@ impl ConnectOptions {
         }
         if config.get_application_name().is_none() {
             config.application_name("batchpilot");
+        }
+        // As libpq does: no TLS inside the machine, where there is no host name to check.
+        if matches!(config.get_hosts().first(), Some(Host::Unix(_))) {
+            config.ssl_mode(SslMode::Disable);
         }
         ConnectOptions { config, trust }
     }

@@ -77,7 +77,7 @@ impl std::ops::DerefMut for PgLease {
 
 pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let (options, tls) = (&target.options, target.tls.0.clone());
+    let (options, tls) = (&target.options, target.tls.clone());
     let sessions = Sessions {
         manager: deadpool_postgres::Manager::from_config(options.config.clone(), tls, config),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),

@@ -8,6 +8,7 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Whether the server's certificate is checked.
@@ -20,7 +21,32 @@ pub(super) enum Trust {
     VerifyFull,
 }
 
-pub(super) fn connector(trust: Trust) -> MakeRustlsConnect {
+/// Makes TLS connections. A Unix-domain socket has no host name, and tokio-postgres asks for one
+/// even where TLS is off.
+#[derive(Clone)]
+pub(super) struct Connector(MakeRustlsConnect);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Connector")
+    }
+}
+
+impl<S> MakeTlsConnect<S> for Connector
+where
+    MakeRustlsConnect: MakeTlsConnect<S>,
+{
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<S>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect;
+    type Error = <MakeRustlsConnect as MakeTlsConnect<S>>::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
+        let host = if host.is_empty() { "localhost" } else { host };
+        <MakeRustlsConnect as MakeTlsConnect<S>>::make_tls_connect(&mut self.0, host)
+    }
+}
+
+pub(super) fn connector(trust: Trust) -> Connector {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -36,7 +62,7 @@ pub(super) fn connector(trust: Trust) -> MakeRustlsConnect {
             builder.with_root_certificates(roots).with_no_client_auth()
         }
     };
-    MakeRustlsConnect::new(config)
+    Connector(MakeRustlsConnect::new(config))
 }
 
 /// Accepts every certificate, but not a broken handshake.
