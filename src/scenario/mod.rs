@@ -1,10 +1,24 @@
-//! What a scenario file says: a serde mirror of the TOML, with no behaviour and no checks.
+//! What a scenario file says: a serde mirror of the TOML, how it is read, and its schema.
 //!
-//! `plan::Plan::resolve` fills the defaults and checks the ranges; nothing else reads these types.
-//! Every doc comment below is the help text of `batchpilot schema`.
+//! [`Scenario::read`] accepts what these types can hold. `plan::Plan::resolve` fills the defaults
+//! and checks the ranges; nothing else reads these types. Every doc comment below is the help text
+//! of `batchpilot schema`, and of the reader's error messages.
+//!
+//! **Invariant:** uses no other module of the crate.
+
+mod check;
+mod read;
+mod schema;
+mod source;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    read::{Fault, ScenarioError, ScenarioFile},
+    schema::schema,
+    source::{Position, Source},
+};
 
 /// One scenario: a target, a table, rows, and the cells to measure on them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
