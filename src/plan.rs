@@ -346,7 +346,8 @@ fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, 
 fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanError> {
     let Some(pace) = pace else { return Ok(Pace::Closed) };
     if !(pace.rate.is_finite() && 0.0 < pace.rate && pace.rate <= 1e7) {
-        let problem = format!("{} operations/s; expected above 0 and at most 10,000,000", pace.rate);
+        let problem =
+            format!("{} operations/s; expected above 0 and at most 10,000,000", pace.rate);
         return Err(PlanError::new(format!("{key}.pace.rate"), problem));
     }
     let queue_max = pace.queue_max.unwrap_or(10_000);

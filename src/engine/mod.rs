@@ -128,7 +128,8 @@ pub async fn run_block<T: Target>(
 
     let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
-    let mut block = Block { target, spec, shared: Arc::clone(&shared), cpu: cpu_before, last: before };
+    let mut block =
+        Block { target, spec, shared: Arc::clone(&shared), cpu: cpu_before, last: before };
     let abandoned = block.drive(controller, stop, on_window).await;
     let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
     drop(block);
@@ -310,11 +311,8 @@ async fn finish<P: Pool>(
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
     let now = shared.started.elapsed();
-    let never_started = if shared.supply.is_exhausted() {
-        0
-    } else {
-        shared.pacer.backlog(now, shared.deadline)
-    };
+    let never_started =
+        if shared.supply.is_exhausted() { 0 } else { shared.pacer.backlog(now, shared.deadline) };
     shared.pool.close().await;
     let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);

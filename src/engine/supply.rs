@@ -232,7 +232,9 @@ mod tests {
     #[tokio::test]
     async fn every_row_is_handed_out_once() {
         for building in [Building::Thread, Building::Counted] {
-            for (rows, batch_rows) in [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (9_000, 5_000)] {
+            for (rows, batch_rows) in
+                [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (9_000, 5_000)]
+            {
                 let generator = Generator::article_user(1);
                 let supply = Supply::start(generator, building, Some(rows), batch_rows);
                 let mut all = RowSet::default();

@@ -261,7 +261,8 @@ impl<P: Pool> Shared<P> {
             }
             Ok((inserted, commit, service)) => {
                 let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
-                let earlier = if is_open { Vec::new() } else { std::mem::take(&mut session.ranges) };
+                let earlier =
+                    if is_open { Vec::new() } else { std::mem::take(&mut session.ranges) };
                 if is_open {
                     *held = Some(session);
                 }

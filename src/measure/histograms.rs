@@ -23,8 +23,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of an operation's life.
-    pub const ALL: [Kind; 6] =
-        [Kind::PoolWait, Kind::QueueWait, Kind::Encode, Kind::Commit, Kind::Service, Kind::Response];
+    pub const ALL: [Kind; 6] = [
+        Kind::PoolWait,
+        Kind::QueueWait,
+        Kind::Encode,
+        Kind::Commit,
+        Kind::Service,
+        Kind::Response,
+    ];
 
     /// Returns the name used in files.
     pub fn name(self) -> &'static str {

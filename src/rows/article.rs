@@ -108,7 +108,8 @@ mod tests {
             let Value::Text(email) = chunk.columns[1].value(row) else { panic!("email is text") };
             assert_eq!(index_of_email(email), Some(999 + row as u64));
         }
-        for foreign in ["user_07@example.com", "user_+7@example.com", "user_@example.com", "a@b.c"] {
+        for foreign in ["user_07@example.com", "user_+7@example.com", "user_@example.com", "a@b.c"]
+        {
             assert_eq!(index_of_email(foreign.as_bytes()), None, "{foreign}");
         }
     }

@@ -78,7 +78,8 @@ impl Verification {
             ("changed", &self.changed),
         ] {
             if 0 < finding.count {
-                let more = if (finding.examples.len() as u64) < finding.count { ", …" } else { "" };
+                let more =
+                    if (finding.examples.len() as u64) < finding.count { ", …" } else { "" };
                 let examples = finding.examples.join(", ");
                 parts.push(format!("{} {name} ({examples}{more})", finding.count));
             }
@@ -210,7 +211,8 @@ impl Checker {
             user.write_name(&mut text.0);
             user.write_email(&mut text.1);
             let (age, created_at) = (user.age.to_be_bytes(), user.created_at.to_be_bytes());
-            let fields = [Some(&text.0[..]), Some(&text.1[..]), Some(&age[..]), Some(&created_at[..])];
+            let fields =
+                [Some(&text.0[..]), Some(&text.1[..]), Some(&age[..]), Some(&created_at[..])];
             sum = sum.wrapping_add(content_hash(&fields, &mut self.scratch));
         }
         sum
@@ -311,7 +313,11 @@ mod tests {
             ("inserted twice", |table| table.push(table[5].clone()), [0, 1, 0, 0]),
             ("swapped for a copy", |table| table[4] = table[5].clone(), [1, 1, 0, 0]),
             ("foreign", |table| table.push(table[0].clone().map(|_| b"x".to_vec())), [0, 0, 1, 0]),
-            ("beyond the plan", |table| table[9][1] = b"user_100@example.com".to_vec(), [1, 0, 1, 0]),
+            (
+                "beyond the plan",
+                |table| table[9][1] = b"user_100@example.com".to_vec(),
+                [1, 0, 1, 0],
+            ),
             ("name", |table| table[9][0] = b"eve".to_vec(), [0, 0, 0, 1]),
             ("age", |table| table[9][2][7] ^= 1, [0, 0, 0, 1]),
             ("time", |table| table[9][3][7] ^= 1, [0, 0, 0, 1]),

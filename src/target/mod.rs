@@ -210,7 +210,9 @@ pub enum TargetError {
         message: String,
     },
     /// No session became free in time.
-    #[error("no session became free within {waited_ms} ms; raise pool.size_max or acquire_timeout_ms")]
+    #[error(
+        "no session became free within {waited_ms} ms; raise pool.size_max or acquire_timeout_ms"
+    )]
     PoolTimeout {
         /// The pool's acquire timeout.
         waited_ms: u64,

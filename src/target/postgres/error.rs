@@ -17,8 +17,11 @@ const PUSHED_BACK: [SqlState; 7] = [
 ];
 
 /// The server ends the session in these.
-const CONNECTION_LOST: [SqlState; 3] =
-    [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
+const CONNECTION_LOST: [SqlState; 3] = [
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CRASH_SHUTDOWN,
+    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+];
 
 /// Says what an error of an open session means.
 pub(super) fn of_session(error: &Error) -> TargetError {

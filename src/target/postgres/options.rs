@@ -2,7 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use tokio_postgres::{Config, config::{Host, SslMode}};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+};
 
 use super::tls::Trust;
 
@@ -65,7 +68,11 @@ impl ConnectOptions {
         }
         let mut config = Config::new();
         let host = variable("PGHOST").unwrap_or_else(|| "localhost".to_owned());
-        if host.starts_with('/') { config.host_path(&host) } else { config.host(&host) };
+        if host.starts_with('/') {
+            config.host_path(&host)
+        } else {
+            config.host(&host)
+        };
         if let Some(port) = variable("PGPORT") {
             let problem = format!("`{port}` is no port; expected 1 to 65535");
             let source_name = "PGPORT".to_owned();
@@ -84,7 +91,8 @@ impl ConnectOptions {
         if let Some(mode) = variable("PGSSLMODE") {
             trust = if mode == "verify-full" { Trust::VerifyFull } else { Trust::Anyone };
             let mode = if mode == "verify-full" { "require".to_owned() } else { mode };
-            let problem = format!("`{mode}` is unknown; expected disable, prefer, require, verify-full");
+            let problem =
+                format!("`{mode}` is unknown; expected disable, prefer, require, verify-full");
             let source_name = "PGSSLMODE".to_owned();
             let parsed: Config = format!("sslmode={mode}")
                 .parse()
@@ -166,9 +174,8 @@ mod tests {
 
     #[test]
     fn the_environment_names_a_server_only_if_it_says_where_or_who() {
-        let none = ConnectOptions::from_environment(|name| {
-            (name == "PGPASSWORD").then(|| "x".to_owned())
-        });
+        let none =
+            ConnectOptions::from_environment(|name| (name == "PGPASSWORD").then(|| "x".to_owned()));
         assert!(none.unwrap().is_none());
         let some = ConnectOptions::from_environment(|name| match name {
             "PGHOST" => Some("/run/postgresql".to_owned()),
@@ -177,7 +184,8 @@ mod tests {
         });
         let address = some.unwrap().unwrap().address();
         assert_eq!(address, "/run/postgresql/.s.PGSQL.5432, database ann, user ann");
-        let bad = ConnectOptions::from_environment(|name| (name == "PGPORT").then(|| "x".to_owned()));
+        let bad =
+            ConnectOptions::from_environment(|name| (name == "PGPORT").then(|| "x".to_owned()));
         assert!(bad.unwrap_err().to_string().starts_with("PGPORT: `x` is no port"));
     }
 }

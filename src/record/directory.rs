@@ -1,0 +1,432 @@
+//! The files of a run: appended and flushed, or replaced as a whole, so that none is ever torn.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use hdrhistogram::serialization::{
+    V2DeflateSerializer,
+    interval_log::{IntervalLogWriterBuilder, Tag},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{BlockRecord, Record, SCHEMA_VERSION};
+use crate::{
+    measure::{Histograms, Kind, WindowSummary},
+    plan::CellPlan,
+};
+
+const RECORD: &str = "record.json";
+const WINDOWS: &str = "windows.csv";
+const BLOCKS: &str = "blocks.csv";
+const LATENCY: &str = "latency.hlog";
+const DEAD_LETTERS: &str = "dead_letters.jsonl";
+
+/// Why a record cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file of it.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not a record, or one of another version.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+}
+
+/// The directory of a run under way.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    windows: csv::Writer<File>,
+    blocks: csv::Writer<File>,
+    latency: File,
+    /// Start of the interval log, in seconds since 1970.
+    log_start: f64,
+}
+
+/// A row of `windows.csv`. A column's unit is in its name.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WindowRow {
+    /// Number of the block.
+    pub block: usize,
+    /// Name of the cell.
+    pub cell: String,
+    /// Repetition of the cell.
+    pub repetition: u32,
+    /// Number of the window in its block.
+    pub window: u64,
+    /// Start, from the block's start.
+    pub start_ms: f64,
+    /// Length.
+    pub length_ms: f64,
+    /// Epoch of the setting.
+    pub epoch: u64,
+    /// Whether it mixes settings.
+    pub mixed: bool,
+    /// Rows an operation carries.
+    pub batch_rows: u64,
+    /// Workers.
+    pub workers: u32,
+    /// Operations that ended well.
+    pub operations: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Rows a second.
+    pub rows_per_s: f64,
+    /// Attempts pushed back.
+    pub pushed_back: u64,
+    /// Operations that ended in an error.
+    pub errors: u64,
+    /// Mean service latency.
+    pub service_ns_mean: f64,
+    /// Its standard deviation.
+    pub service_ns_stddev: f64,
+    /// Its median.
+    pub service_ns_p50: u64,
+    /// Its 99th percentile.
+    pub service_ns_p99: u64,
+    /// Its largest.
+    pub service_ns_max: u64,
+    /// Median response latency.
+    pub response_ns_p50: u64,
+    /// Its 99th percentile.
+    pub response_ns_p99: u64,
+    /// Its largest.
+    pub response_ns_max: u64,
+    /// Mean wait for a session.
+    pub pool_wait_ns_mean: f64,
+    /// Operations due and not started.
+    pub backlog: u64,
+    /// CPU time of batchpilot.
+    pub client_cpu_ns: u64,
+    /// Whether the client was the limit.
+    pub client_bound: bool,
+    /// WAL of the whole server.
+    pub wal_bytes: Option<u64>,
+    /// Checkpoints begun.
+    pub checkpoints: Option<u64>,
+    /// Autovacuum workers at the window's end.
+    pub autovacuum_workers: Option<u64>,
+}
+
+/// A row of `blocks.csv`.
+#[derive(Debug, Serialize)]
+struct BlockRow<'a> {
+    block: usize,
+    cell: &'a str,
+    repetition: u32,
+    strategy: &'a str,
+    batch_rows: u64,
+    workers: u32,
+    valid: bool,
+    rows: u64,
+    operations: u64,
+    elapsed_ns: u64,
+    rows_per_s: f64,
+    service_ns_p50: u64,
+    service_ns_p99: u64,
+    response_ns_p50: u64,
+    response_ns_p99: u64,
+    commit_ns_p50: u64,
+    pushed_back: u64,
+    rows_failed: u64,
+    client_cpu_ns: u64,
+    windows_client_bound: u64,
+    wal_bytes: Option<u64>,
+    wal_full_page_images: Option<u64>,
+    checkpoints: Option<u64>,
+}
+
+impl Directory {
+    /// Makes `<parent>/<UTC time>-<name>/` and starts its files.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`] if that cannot be written to.
+    pub fn create(parent: &Path, name: &str) -> Result<Directory, RecordError> {
+        let now = jiff::Timestamp::now();
+        let time: String = format!("{now:.0}").replace([':', '-'], "");
+        let mut path = parent.join(format!("{time}-{name}"));
+        fs::create_dir_all(parent).map_err(at(parent))?;
+        let mut number = 1;
+        while let Err(error) = fs::create_dir(&path) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(RecordError::File { path, source: error });
+            }
+            number += 1;
+            path = parent.join(format!("{time}-{name}-{number}"));
+        }
+        let file = |name: &str| {
+            let path = path.join(name);
+            OpenOptions::new().create_new(true).append(true).open(&path).map_err(at(&path))
+        };
+        let mut directory = Directory {
+            windows: csv::Writer::from_writer(file(WINDOWS)?),
+            blocks: csv::Writer::from_writer(file(BLOCKS)?),
+            latency: file(LATENCY)?,
+            log_start: now.as_millisecond() as f64 / 1e3,
+            path: path.clone(),
+        };
+        directory.start_log()?;
+        Ok(directory)
+    }
+
+    /// Returns where the files are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces `record.json`, all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn write(&self, record: &Record) -> Result<(), RecordError> {
+        let text = serde_json::to_vec_pretty(record).expect("a record is plain data");
+        self.replace(RECORD, &text)
+    }
+
+    /// Replaces a file of the directory, all of it or nothing; makes folders above it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+        replace(&self.path.join(name), bytes)
+    }
+
+    /// Appends a window.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append_window(&mut self, row: &WindowRow) -> Result<(), RecordError> {
+        let path = self.path.join(WINDOWS);
+        self.windows.serialize(row).map_err(|error| csv_error(&path, error))?;
+        self.windows.flush().map_err(at(&path))
+    }
+
+    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append_block(
+        &mut self,
+        block: &BlockRecord,
+        cell: &CellPlan,
+        histograms: &Histograms,
+        start: Duration,
+    ) -> Result<(), RecordError> {
+        let path = self.path.join(BLOCKS);
+        let row = block_row(block, cell, histograms);
+        self.blocks.serialize(row).map_err(|error| csv_error(&path, error))?;
+        self.blocks.flush().map_err(at(&path))?;
+        let length = Duration::from_nanos(block.elapsed_ns);
+        self.append_latencies(cell, histograms, start, length)
+    }
+
+    /// Appends rows that were rejected, one operation a line.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append_dead_letters(&self, lines: &[serde_json::Value]) -> Result<(), RecordError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.join(DEAD_LETTERS);
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(at(&path))
+    }
+
+    fn start_log(&mut self) -> Result<(), RecordError> {
+        let started = self.log_start;
+        let header = format!(
+            "#[Latencies of batchpilot, in nanoseconds; a tag for each cell and kind]\n\
+             #[Histogram log format version 1.3]\n\
+             #[StartTime: {started:.3} (seconds since epoch)]\n\
+             #[BaseTime: {started:.3} (seconds since epoch)]\n\
+             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
+        );
+        let path = self.path.join(LATENCY);
+        self.latency.write_all(header.as_bytes()).map_err(at(&path))
+    }
+
+    fn append_latencies(
+        &mut self,
+        cell: &CellPlan,
+        histograms: &Histograms,
+        start: Duration,
+        length: Duration,
+    ) -> Result<(), RecordError> {
+        let mut lines = Vec::new();
+        let mut serializer = V2DeflateSerializer::new();
+        let mut log = IntervalLogWriterBuilder::new()
+            .begin_log_with(&mut lines, &mut serializer)
+            .expect("writes to memory");
+        for kind in Kind::ALL {
+            let histogram = histograms.of(kind);
+            if !histogram.is_empty() {
+                let tag = tag(&cell.name, kind);
+                let tag = Tag::new(&tag).expect("without comma, space or line break");
+                log.write_histogram(histogram, start, length, Some(tag)).expect("writes to memory");
+            }
+        }
+        let path = self.path.join(LATENCY);
+        self.latency.write_all(&lines).and_then(|()| self.latency.flush()).map_err(at(&path))
+    }
+}
+
+/// Returns the tag of a cell's latencies in `latency.hlog`: no comma, no space.
+fn tag(cell: &str, kind: Kind) -> String {
+    let plain = |character: char| if character.is_alphanumeric() { character } else { '_' };
+    format!("{}.{}", cell.chars().map(plain).collect::<String>(), kind.name())
+}
+
+/// Reads `record.json` of a directory, or the file itself.
+///
+/// # Errors
+///
+/// What cannot be read, or is of another version.
+pub fn read(path: &Path) -> Result<Record, RecordError> {
+    let path = if path.is_dir() { path.join(RECORD) } else { path.to_path_buf() };
+    let text = fs::read(&path).map_err(at(&path))?;
+    let bad = |problem: String| RecordError::Format { path: path.clone(), problem };
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    let version: Version = serde_json::from_slice(&text)
+        .map_err(|error| bad(format!("not a record of batchpilot: {error}")))?;
+    if version.schema_version != SCHEMA_VERSION {
+        return Err(bad(format!(
+            "has schema version {}, and this batchpilot reads version {SCHEMA_VERSION}",
+            version.schema_version
+        )));
+    }
+    serde_json::from_slice(&text).map_err(|error| bad(format!("damaged record: {error}")))
+}
+
+/// Reads `windows.csv` of a directory. A last line that a kill cut short is left out.
+///
+/// # Errors
+///
+/// [`RecordError::File`] if there is no such file.
+pub fn read_windows(directory: &Path) -> Result<Vec<WindowRow>, RecordError> {
+    let path = directory.join(WINDOWS);
+    let file = File::open(&path).map_err(at(&path))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BufReader::new(file));
+    Ok(reader.deserialize().map_while(Result::ok).collect())
+}
+
+/// Replaces a file, all of it or nothing: a new file beside it, flushed to the disk, then renamed.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    let parent = path.parent().expect("a file of a directory");
+    fs::create_dir_all(parent).map_err(at(parent))?;
+    let mut new = tempfile::NamedTempFile::new_in(parent).map_err(at(parent))?;
+    new.write_all(bytes).map_err(at(path))?;
+    new.as_file().sync_all().map_err(at(path))?;
+    let file = new
+        .persist(path)
+        .map_err(|error| RecordError::File { path: path.to_path_buf(), source: error.error })?;
+    make_readable(&file).map_err(at(path))
+}
+
+/// A temporary file is for its owner alone; a result is for everyone who may see the directory.
+fn make_readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
+    let path = path.to_path_buf();
+    move |source| RecordError::File { path: path.clone(), source }
+}
+
+fn csv_error(path: &Path, error: csv::Error) -> RecordError {
+    RecordError::File { path: path.to_path_buf(), source: error.into() }
+}
+
+fn block_row<'a>(block: &BlockRecord, cell: &'a CellPlan, histograms: &Histograms) -> BlockRow<'a> {
+    let quantile = |kind, quantile| histograms.of(kind).value_at_quantile(quantile);
+    BlockRow {
+        block: block.number,
+        cell: &cell.name,
+        repetition: block.repetition,
+        strategy: cell.strategy.name(),
+        batch_rows: cell.batch_rows,
+        workers: cell.workers,
+        valid: block.is_valid(),
+        rows: block.rows_confirmed,
+        operations: block.operations,
+        elapsed_ns: block.elapsed_ns,
+        rows_per_s: block.rows_per_s(),
+        service_ns_p50: quantile(Kind::Service, 0.5),
+        service_ns_p99: quantile(Kind::Service, 0.99),
+        response_ns_p50: quantile(Kind::Response, 0.5),
+        response_ns_p99: quantile(Kind::Response, 0.99),
+        commit_ns_p50: quantile(Kind::Commit, 0.5),
+        pushed_back: block.pushed_back,
+        rows_failed: block.rows_failed,
+        client_cpu_ns: block.client_cpu_ns,
+        windows_client_bound: block.windows_client_bound,
+        wal_bytes: block.wal_bytes,
+        wal_full_page_images: block.wal_full_page_images,
+        checkpoints: block.checkpoints,
+    }
+}
+
+impl WindowRow {
+    /// Makes the row of a window.
+    pub fn new(block: usize, cell: &str, repetition: u32, window: &WindowSummary) -> WindowRow {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let activity = window.activity;
+        WindowRow {
+            block,
+            cell: cell.to_owned(),
+            repetition,
+            window: window.index,
+            start_ms: ms(window.start),
+            length_ms: ms(window.length),
+            epoch: window.epoch,
+            mixed: window.mixed,
+            batch_rows: window.batch_rows,
+            workers: window.workers,
+            operations: window.operations,
+            rows: window.rows,
+            rows_per_s: window.rows_per_s(),
+            pushed_back: window.pushed_back,
+            errors: window.errors,
+            service_ns_mean: window.service_ns_mean,
+            service_ns_stddev: window.service_ns2_variance.sqrt(),
+            service_ns_p50: window.service_ns_p50,
+            service_ns_p99: window.service_ns_p99,
+            service_ns_max: window.service_ns_max,
+            response_ns_p50: window.response_ns_p50,
+            response_ns_p99: window.response_ns_p99,
+            response_ns_max: window.response_ns_max,
+            pool_wait_ns_mean: window.pool_wait_ns_mean,
+            backlog: window.backlog,
+            client_cpu_ns: u64::try_from(window.client_cpu.as_nanos()).unwrap_or(u64::MAX),
+            client_bound: window.client_bound,
+            wal_bytes: activity.map(|it| it.wal_bytes),
+            checkpoints: activity.map(|it| it.checkpoints),
+            autovacuum_workers: activity.map(|it| it.autovacuum_workers),
+        }
+    }
+}

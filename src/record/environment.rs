@@ -1,0 +1,112 @@
+//! What a run ran on: what can explain a difference between two runs.
+
+use serde::{Deserialize, Serialize};
+use sysinfo::{CpuRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
+
+use crate::target::postgres::ServerInfo;
+
+/// Server and client machine.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Environment {
+    /// The server.
+    pub server: ServerInfo,
+    /// Whether batchpilot started the server for this run.
+    pub private_server: bool,
+    /// The machine that batchpilot ran on.
+    pub client: Host,
+    /// File system under the private server's data, as `type on device`.
+    pub storage: Option<String>,
+    /// One-minute load average before the run: anything above 0.5 shared the machine.
+    pub load_before: f64,
+    /// Share of CPU time that the hypervisor took away during the run, 0 to 1.
+    pub steal: Option<f64>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Host {
+    /// Model of its processor.
+    pub cpu: String,
+    /// Logical processors.
+    pub cpus: usize,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Operating system and its version.
+    pub system: String,
+    /// Kernel version.
+    pub kernel: String,
+}
+
+impl Host {
+    /// Looks at this machine.
+    pub fn here() -> Host {
+        let what = RefreshKind::nothing()
+            .with_cpu(CpuRefreshKind::nothing())
+            .with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(what);
+        let cpu = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
+        Host {
+            cpu: cpu.filter(|cpu| !cpu.is_empty()).unwrap_or_else(System::cpu_arch),
+            cpus: system.cpus().len(),
+            memory_bytes: system.total_memory(),
+            system: System::long_os_version().unwrap_or_default(),
+            kernel: System::kernel_version().unwrap_or_default(),
+        }
+    }
+
+    /// Returns the one-minute load average.
+    pub fn load() -> f64 {
+        System::load_average().one
+    }
+
+    /// Returns the file system that holds `path`, as `type on device`.
+    pub fn storage_of(path: &std::path::Path) -> Option<String> {
+        let disks = Disks::new_with_refreshed_list();
+        let holding = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
+        let disk = holding.max_by_key(|disk| disk.mount_point().as_os_str().len())?;
+        let kind = disk.file_system().to_string_lossy();
+        Some(format!("{kind} on {}", disk.name().to_string_lossy()))
+    }
+}
+
+/// CPU time of the whole machine since it started, from `/proc/stat`, in ticks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SystemTime {
+    total: u64,
+    steal: u64,
+}
+
+impl SystemTime {
+    /// Reads it; `None` where there is no `/proc/stat`.
+    pub fn now() -> Option<SystemTime> {
+        SystemTime::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// Source: proc(5), `/proc/stat`: user nice system idle iowait irq softirq steal.
+    fn parse(text: &str) -> Option<SystemTime> {
+        let line = text.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+        Some(SystemTime { total: ticks.iter().take(8).sum(), steal: *ticks.get(7)? })
+    }
+
+    /// Returns the share of steal since `earlier`, 0 to 1.
+    pub fn steal_since(self, earlier: SystemTime) -> f64 {
+        let total = self.total.saturating_sub(earlier.total);
+        let steal = self.steal.saturating_sub(earlier.steal);
+        if total == 0 { 0.0 } else { steal as f64 / total as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_a_share_of_all_time() {
+        let at = |text: &str| SystemTime::parse(text).unwrap();
+        let before = at("cpu  10 0 10 80 0 0 0 0 0 0\n");
+        let after = at("cpu  20 0 20 120 10 0 0 30 0 0\n");
+        assert!((after.steal_since(before) - 0.3).abs() < 1e-9);
+        assert_eq!(SystemTime::parse("intr 1"), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! The record: the run on disk, written as it goes.
+//!
+//! A kill at any moment leaves a record that can be read and says that it is incomplete. It holds
+//! no password. What a number means is not said here but in `verdict`.
+
+mod directory;
+mod environment;
+mod histogram;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    directory::{Directory, RecordError, WindowRow, read, read_windows},
+    environment::{Environment, Host, SystemTime},
+    histogram::EncodedHistogram,
+};
+use crate::{
+    measure::{Histograms, Kind},
+    plan::{CellPlan, Plan},
+    rows::Verification,
+};
+
+/// Version of the format of `record.json`. A reader refuses others.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Record {
+    /// See [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of batchpilot, and the commit it was built from if that is known.
+    pub batchpilot: String,
+    /// The command line's words, URLs left out.
+    pub command: String,
+    /// When the run began, in UTC.
+    pub started_at: String,
+    /// When it ended, in UTC; `None` if it was killed.
+    pub finished_at: Option<String>,
+    /// Whether every block of the plan was run to its end.
+    pub complete: bool,
+    /// What was to be run, as resolved.
+    pub plan: Plan,
+    /// What it ran on.
+    pub environment: Environment,
+    /// What was measured, in the order of running.
+    pub blocks: Vec<BlockRecord>,
+    /// What a reader should know, in words: clamps, refusals, stops.
+    pub notes: Vec<String>,
+}
+
+/// How a block ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockEnd {
+    /// Its stop rule was met.
+    Done,
+    /// It was told to stop; what it measured until then is valid.
+    Stopped,
+    /// An error ended it.
+    Failed,
+    /// Operations did not end and were abandoned; its rows could not be checked.
+    Abandoned,
+}
+
+/// One block: what was measured in one repetition of a cell.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BlockRecord {
+    /// Number in the order of running, from 0.
+    pub number: usize,
+    /// Index of its cell in the plan.
+    pub cell: usize,
+    /// Which repetition of the cell, from 0.
+    pub repetition: u32,
+    /// When it began, in UTC.
+    pub started_at: String,
+    /// How it ended.
+    pub ended: BlockEnd,
+    /// From the first start to the last confirmation, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Operations that ended well.
+    pub operations: u64,
+    /// Rows that the server confirmed, those settled from doubt included.
+    pub rows_confirmed: u64,
+    /// Rows that were not inserted: rejected, failed, rolled back.
+    pub rows_failed: u64,
+    /// Rows whose connection was lost at the commit, before they were settled.
+    pub rows_in_doubt: u64,
+    /// What the table was found to hold; `None` if it could not be read.
+    pub verification: Option<Verification>,
+    /// Attempts that the server pushed back.
+    pub pushed_back: u64,
+    /// Errors and push-back by SQLSTATE.
+    pub errors: BTreeMap<String, u64>,
+    /// The first error, in words.
+    pub error: Option<String>,
+    /// Operations that were due in an open loop and never started.
+    pub never_started: u64,
+    /// Whether an open loop fell behind by more than its queue holds.
+    pub overloaded: bool,
+    /// CPU time of batchpilot while the clock ran, in nanoseconds.
+    pub client_cpu_ns: u64,
+    /// Time that workers waited for rows to be built, in nanoseconds, added over workers.
+    pub rows_wait_ns: u64,
+    /// Windows.
+    pub windows: u64,
+    /// Windows in which the client was the limit.
+    pub windows_client_bound: u64,
+    /// WAL of the whole server while the block ran, in bytes.
+    pub wal_bytes: Option<u64>,
+    /// Full-page images of the whole server while the block ran.
+    pub wal_full_page_images: Option<u64>,
+    /// Checkpoints that began while the block ran.
+    pub checkpoints: Option<u64>,
+    /// Latencies by kind.
+    pub latency: BTreeMap<String, EncodedHistogram>,
+}
+
+impl BlockRecord {
+    /// Returns rows a second, or 0 if nothing was confirmed.
+    pub fn rows_per_s(&self) -> f64 {
+        if self.elapsed_ns == 0 {
+            0.0
+        } else {
+            self.rows_confirmed as f64 * 1e9 / self.elapsed_ns as f64
+        }
+    }
+
+    /// Returns whether the block's number may be used: run to its end, rows checked and exact.
+    pub fn is_valid(&self) -> bool {
+        self.ended == BlockEnd::Done && self.complaint().is_none()
+    }
+
+    /// Says what is wrong with the block's rows, or nothing.
+    pub fn complaint(&self) -> Option<String> {
+        match &self.verification {
+            None => Some("the table could not be read back".to_owned()),
+            Some(verification) => verification.complaint(),
+        }
+    }
+}
+
+impl Record {
+    /// Returns the blocks of a cell, in the order of running.
+    pub fn blocks_of(&self, cell: usize) -> impl Iterator<Item = &BlockRecord> {
+        self.blocks.iter().filter(move |block| block.cell == cell)
+    }
+
+    /// Returns the blocks of a cell whose numbers may be used.
+    pub fn valid_blocks_of(&self, cell: usize) -> impl Iterator<Item = &BlockRecord> {
+        self.blocks_of(cell).filter(|block| block.is_valid())
+    }
+
+    /// Returns the cell of a block.
+    pub fn cell_of(&self, block: &BlockRecord) -> &CellPlan {
+        &self.plan.cells[block.cell]
+    }
+
+    /// Returns the blocks whose rows were read back and are not what was confirmed, and in what.
+    pub fn invalid_blocks(&self) -> impl Iterator<Item = (&BlockRecord, String)> {
+        let checked = self.blocks.iter().filter(|block| block.verification.is_some());
+        checked.filter_map(|block| Some((block, block.complaint()?)))
+    }
+
+    /// Adds up the latencies of one kind over the valid blocks of a cell. Histograms are added;
+    /// percentiles are never averaged.
+    pub fn latency_of(&self, cell: usize, kind: Kind) -> hdrhistogram::Histogram<u64> {
+        let mut sum = Histograms::empty();
+        for block in self.valid_blocks_of(cell) {
+            if let Some(histogram) =
+                block.latency.get(kind.name()).and_then(EncodedHistogram::decode)
+            {
+                sum.add(histogram).expect("both have the bounds of all of batchpilot's histograms");
+            }
+        }
+        sum
+    }
+}
+
+/// Returns the present in UTC, to the millisecond: `2026-11-22T13:05:09.123Z`.
+pub fn utc_now() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{:.3}", now)
+}

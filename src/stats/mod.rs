@@ -1,0 +1,190 @@
+//! Numbers in, numbers out: estimates with intervals from independent blocks.
+//!
+//! Rates are compared on the log scale: a ratio of 2 and one of 1/2 are equally far from 1, and
+//! the error of a rate grows with it. One block is one observation; what lies inside a block is
+//! not independent and never enters here.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// Confidence of every interval.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// Modified z-score above which an observation is marked as an outlier. Source: Iglewicz and
+/// Hoaglin, "How to detect and handle outliers", 1993.
+const OUTLIER_SCORE: f64 = 3.5;
+
+/// A number with its interval.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The geometric mean.
+    pub value: f64,
+    /// Lower bound at [`CONFIDENCE`]; `None` for fewer than two observations.
+    pub low: Option<f64>,
+    /// Upper bound.
+    pub high: Option<f64>,
+    /// Observations.
+    pub n: usize,
+}
+
+impl Estimate {
+    /// Estimates a positive quantity from independent observations: geometric mean, and Student's
+    /// interval of the mean of the logarithms. `None` without a positive observation.
+    pub fn of(observations: &[f64]) -> Option<Estimate> {
+        let logs: Vec<f64> = observations
+            .iter()
+            .filter(|it| 0.0 < **it && it.is_finite())
+            .map(|it| it.ln())
+            .collect();
+        let n = logs.len();
+        if n == 0 {
+            return None;
+        }
+        let mean = logs.iter().sum::<f64>() / n as f64;
+        let value = mean.exp();
+        if n < 2 {
+            return Some(Estimate { value, low: None, high: None, n });
+        }
+        let squares: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
+        let error = (squares / (n - 1) as f64 / n as f64).sqrt();
+        let half = quantile_of_t(n - 1) * error;
+        Some(Estimate { value, low: Some((mean - half).exp()), high: Some((mean + half).exp()), n })
+    }
+
+    /// Estimates a ratio from pairs (numerator, denominator) that were measured close together:
+    /// what drifts hits both, and cancels.
+    pub fn of_ratio(pairs: &[(f64, f64)]) -> Option<Estimate> {
+        let ratios: Vec<f64> = pairs.iter().map(|(above, below)| above / below).collect();
+        Estimate::of(&ratios)
+    }
+
+    /// Divides by a number that has no error.
+    pub fn divided_by(self, divisor: f64) -> Estimate {
+        let divide = |it: f64| it / divisor;
+        Estimate {
+            value: divide(self.value),
+            low: self.low.map(divide),
+            high: self.high.map(divide),
+            n: self.n,
+        }
+    }
+
+    /// Returns whether the whole interval is at or above `bound`; `None` if the interval holds it,
+    /// or if there is no interval.
+    pub fn is_at_least(self, bound: f64) -> Option<bool> {
+        match (self.low, self.high) {
+            (Some(low), _) if bound <= low => Some(true),
+            (_, Some(high)) if high < bound => Some(false),
+            _ => None,
+        }
+    }
+}
+
+fn quantile_of_t(freedom: usize) -> f64 {
+    let distribution = StudentsT::new(0.0, 1.0, freedom as f64).expect("one degree at least");
+    distribution.inverse_cdf(0.5 + CONFIDENCE / 2.0)
+}
+
+/// Returns the indexes of observations that lie far from the rest, on the log scale. They are
+/// marked, never dropped. Fewer than four observations have none.
+pub fn outliers(observations: &[f64]) -> Vec<usize> {
+    if observations.len() < 4 || observations.iter().any(|it| *it <= 0.0) {
+        return Vec::new();
+    }
+    let logs: Vec<f64> = observations.iter().map(|it| it.ln()).collect();
+    let center = median(&logs);
+    let distances: Vec<f64> = logs.iter().map(|log| (log - center).abs()).collect();
+    let spread = median(&distances) / 0.6745;
+    // Equal observations have no spread, and then nothing is far.
+    let is_far = |distance: f64| 0.0 < spread && OUTLIER_SCORE < distance / spread;
+    (0..logs.len()).filter(|&index| is_far(distances[index])).collect()
+}
+
+/// Returns the median, or 0 for no value.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-3 * b.abs().max(1.0), "{a} is not {b}");
+    }
+
+    /// Figures by hand: logs ln 90, ln 100, ln 110; t(0.975, 2) = 4.3027.
+    #[test]
+    fn the_interval_is_students() {
+        let estimate = Estimate::of(&[90.0, 100.0, 110.0]).unwrap();
+        assert_close(estimate.value, 99.666);
+        assert_close(estimate.low.unwrap(), 77.603);
+        assert_close(estimate.high.unwrap(), 128.001);
+    }
+
+    #[test]
+    fn one_observation_has_no_interval_and_none_no_estimate() {
+        let one = Estimate::of(&[5.0]).unwrap();
+        assert_eq!((one.low, one.high, one.n), (None, None, 1));
+        assert_eq!(one.is_at_least(1.0), None);
+        assert_eq!(Estimate::of(&[]), None);
+        assert_eq!(Estimate::of(&[0.0, f64::NAN]), None);
+    }
+
+    /// A perfectly steady system once crashed nosqlbench's stability detector with 0/0.
+    #[test]
+    fn no_variance_is_no_problem() {
+        let estimate = Estimate::of(&[7.0; 5]).unwrap();
+        assert_close(estimate.low.unwrap(), 7.0);
+        assert_eq!(estimate.is_at_least(6.9), Some(true));
+        assert!(outliers(&[7.0; 5]).is_empty());
+    }
+
+    #[test]
+    fn drift_that_hits_both_cancels_in_pairs() {
+        let pairs = [(20.0, 10.0), (40.0, 20.0), (80.0, 40.0), (10.0, 5.0)];
+        let ratio = Estimate::of_ratio(&pairs).unwrap();
+        assert_close(ratio.low.unwrap(), 2.0);
+        assert_close(ratio.high.unwrap(), 2.0);
+    }
+
+    #[test]
+    fn a_bound_inside_the_interval_is_undecided() {
+        let estimate = Estimate::of(&[90.0, 100.0, 110.0]).unwrap();
+        let bounds = [70.0, 100.0, 140.0].map(|bound| estimate.is_at_least(bound));
+        assert_eq!(bounds, [Some(true), None, Some(false)]);
+    }
+
+    #[test]
+    fn outliers_are_marked() {
+        assert_eq!(outliers(&[100.0, 101.0, 99.0, 100.5, 20.0]), [4]);
+        assert!(outliers(&[100.0, 101.0, 99.0, 100.5, 100.2]).is_empty());
+    }
+
+    /// 95 % intervals of simulated blocks hold the truth in about 95 % of runs.
+    #[test]
+    fn intervals_cover_as_often_as_they_say() {
+        use rand::{RngCore, SeedableRng};
+        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(1);
+        let mut normal = || -> f64 {
+            (0..12).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).sum::<f64>() - 6.0
+        };
+        let runs = 4_000;
+        let mut covered = 0;
+        for _ in 0..runs {
+            let blocks: Vec<f64> = (0..5).map(|_| (0.2 * normal()).exp() * 1_000.0).collect();
+            let estimate = Estimate::of(&blocks).unwrap();
+            let is_in = estimate.low.unwrap() <= 1_000.0 && 1_000.0 <= estimate.high.unwrap();
+            covered += u32::from(is_in);
+        }
+        let share = f64::from(covered) / f64::from(runs);
+        assert!((0.94..0.96).contains(&share), "{share}");
+    }
+}

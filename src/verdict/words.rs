@@ -1,0 +1,329 @@
+//! The verdict in sentences: what holds, what is best, why it differs, what to doubt.
+
+use super::{CellVerdict, Outcome};
+use crate::{
+    plan::{CellPlan, ClaimPlan, ClaimUnit, Pace, Transaction},
+    record::Record,
+    stats::Estimate,
+    strategy::Strategy,
+    verdict::cells,
+};
+
+pub(super) fn claim(
+    record: &Record,
+    claim: &ClaimPlan,
+    measured: Option<Estimate>,
+    outcome: Outcome,
+) -> String {
+    let cell = &record.plan.cells[claim.cell].name;
+    let Some(measured) = measured else {
+        return format!("{cell}: nothing was measured to hold against the claim.");
+    };
+    let what = match claim.unit {
+        ClaimUnit::RowsPerSecond => format!("{} rows/s", number(claim.value)),
+        ClaimUnit::Speedup => format!("{}x", number(claim.value)),
+    };
+    let here = match claim.unit {
+        ClaimUnit::RowsPerSecond => format!("{} rows/s", interval(measured)),
+        ClaimUnit::Speedup => format!("{}x", interval(measured)),
+    };
+    let verb = match outcome {
+        Outcome::Holds => "holds",
+        Outcome::Refuted => "does not hold",
+        Outcome::Inconclusive => "is undecided",
+    };
+    format!("{what} for {cell} {verb} here: {here}.")
+}
+
+pub(super) fn answer(
+    record: &Record,
+    cells: &[CellVerdict],
+    claims: &[super::ClaimVerdict],
+) -> Vec<String> {
+    let speedups = claims.iter().filter(|claim| claim.unit == ClaimUnit::Speedup);
+    let mut sentences: Vec<String> = speedups.map(|claim| claim.sentence.clone()).collect();
+    sentences.extend(best(record, cells));
+    sentences
+}
+
+/// The best cell, and whether the runner-up can be told from it.
+fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
+    let mut measured: Vec<(&CellVerdict, Estimate)> =
+        cells.iter().filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
+    measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
+    let (&(best, rate), rest) = measured.split_first()?;
+    let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
+    if let Some(speedup) = best.speedup {
+        sentence.push_str(&format!(", {}x the baseline", interval(speedup)));
+    }
+    if let Some((second, _)) = rest.first() {
+        let ratio = cells::speedup(record, best.cell, second.cell);
+        let is_clear = ratio.and_then(|ratio| ratio.is_at_least(1.0)) == Some(true);
+        let relation = match ratio {
+            Some(ratio) if is_clear => format!("; {}x {}", interval(ratio), second.name),
+            Some(ratio) => {
+                format!("; {} cannot be told from it ({}x)", second.name, interval(ratio))
+            }
+            None => String::new(),
+        };
+        sentence.push_str(&relation);
+    }
+    Some(sentence + ".")
+}
+
+pub(super) fn reasons(
+    record: &Record,
+    cells: &[CellVerdict],
+    baseline: Option<usize>,
+) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if let Some(baseline) = baseline {
+        sentences.extend(baseline_cost(record, &cells[baseline]));
+        sentences.extend(what_a_plain_insert_gains(record, cells, baseline));
+    }
+    let claimed = cells.iter().filter(|cell| {
+        cell.claimed_rows_per_s.is_some() && 1 < record.plan.cells[cell.cell].batch_rows
+    });
+    sentences.extend(claimed.filter_map(|cell| batch_cost(record, cell)));
+    sentences.extend(efficiencies(record, cells));
+    sentences
+}
+
+/// Takes the baseline's operation apart: round trips, commit, and the rest.
+fn baseline_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
+    let rate = cell.rows_per_s?;
+    let plan = &record.plan.cells[cell.cell];
+    let server = &record.environment.server;
+    let trips = plan.round_trips_an_operation();
+    let trip_us = server.round_trip.latency_ns_p50 as f64 / 1e3;
+    let service_us = cell.service_ns_p50 as f64 / 1e3;
+    let claimed = cell.claimed_rows_per_s.map_or(String::new(), |claimed| {
+        format!(" (the claim's {} rows/s are {})", number(claimed), time_us(1e6 / claimed))
+    });
+    let commit = cell.commit_ns_p50.map_or(String::new(), |commit| {
+        let share = cell.commit_share.unwrap_or(0.0) * 100.0;
+        format!("; COMMIT takes {} of it, {share:.0} % of all service time", time_ns(commit))
+    });
+    let share = trips * trip_us / service_us * 100.0;
+    Some(format!(
+        "{}: one row costs {}{claimed}. Its median operation of {} waits for {} round trips of \
+         at least {} each, {share:.0} % of it{commit}.",
+        cell.name,
+        time_us(1e6 / rate.value),
+        time_us(service_us),
+        number(trips),
+        time_us(trip_us),
+    ))
+}
+
+/// The same rows, one at a time, without what the ORM adds.
+fn what_a_plain_insert_gains(
+    record: &Record,
+    cells: &[CellVerdict],
+    baseline: usize,
+) -> Option<String> {
+    let own = &record.plan.cells[baseline];
+    let plain = cells.iter().find(|cell| {
+        let plan = &record.plan.cells[cell.cell];
+        plan.strategy == own.strategy
+            && plan.workers == own.workers
+            && plan.round_trips_an_operation() < own.round_trips_an_operation()
+    })?;
+    let ratio = cells::speedup(record, plain.cell, baseline)?;
+    let trips = record.plan.cells[plain.cell].round_trips_an_operation();
+    Some(format!(
+        "{}: the same rows one at a time with {} round trip{} a row instead of {} are {}x as fast \
+         as {}; this part of any speed-up is not batching.",
+        plain.name,
+        number(trips),
+        if trips > 1.0 { "s" } else { "" },
+        number(own.round_trips_an_operation()),
+        interval(ratio),
+        cells[baseline].name,
+    ))
+}
+
+fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
+    let rate = cell.rows_per_s?;
+    let claimed = cell.claimed_rows_per_s?;
+    let plan = &record.plan.cells[cell.cell];
+    let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
+    Some(format!(
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}); {:.0} % of its \
+         service time is encoding on the client.",
+        cell.name,
+        number(rows),
+        time_us(rows * workers / rate.value * 1e6),
+        time_us(rows * workers / claimed * 1e6),
+        cell.encode_share * 100.0,
+    ))
+}
+
+/// Workers' efficiency: rows/s of N workers over N times those of one, for cells that differ in
+/// workers alone (or, for the claim's own cells, in the transaction that the ORM wraps).
+fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for many in cells.iter().filter(|cell| 1 < record.plan.cells[cell.cell].workers) {
+        let plan = &record.plan.cells[many.cell];
+        let twin = |cell: &&CellVerdict| is_twin(plan, &record.plan.cells[cell.cell]);
+        let Some(one) = cells.iter().find(twin) else { continue };
+        let Some(ratio) = cells::speedup(record, many.cell, one.cell) else { continue };
+        let workers = f64::from(plan.workers);
+        let percent = ratio.divided_by(workers / 100.0);
+        let claimed = match (many.claimed_rows_per_s, one.claimed_rows_per_s) {
+            (Some(many), Some(one)) => format!(" (claimed: {:.0} %)", many / one / workers * 100.0),
+            _ => String::new(),
+        };
+        sentences.push(format!(
+            "{}: {} workers give {}x what {} gives, an efficiency of {} %{claimed}.",
+            many.name,
+            plan.workers,
+            interval(ratio),
+            one.name,
+            interval(percent),
+        ));
+    }
+    sentences
+}
+
+fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
+    let kind = |strategy: Strategy| std::mem::discriminant(&strategy);
+    one.workers == 1
+        && kind(one.strategy) == kind(many.strategy)
+        && one.batch_rows == many.batch_rows
+        && one.returning == many.returning
+        && one.prepared == many.prepared
+        && (one.transaction == many.transaction
+            || (one.transaction == Transaction::Whole
+                && matches!(many.transaction, Transaction::Every(_))))
+}
+
+pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let environment = &record.environment;
+    let setting = |name: &str| environment.server.durability.get(name).map(String::as_str);
+    for (name, safe) in [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")]
+    {
+        if let Some(value) = setting(name).filter(|value| *value != safe) {
+            sentences.push(format!("{name} is {value}: a crash may lose what was confirmed."));
+        }
+    }
+    if record.plan.table.unlogged {
+        sentences
+            .push("The table is UNLOGGED: far faster than a table that survives a crash.".into());
+    }
+    let busy = environment.load_before / environment.client.cpus.max(1) as f64;
+    if 0.25 < busy {
+        let load = environment.load_before;
+        sentences.push(format!("The machine was busy before the run (load average {load:.1})."));
+    }
+    if let Some(steal) = environment.steal.filter(|steal| 0.02 < *steal) {
+        sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));
+    }
+    for cell in cells {
+        sentences.extend(caveats_of(record, cell));
+    }
+    sentences
+}
+
+fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let name = &cell.name;
+    let blocks: Vec<_> = record.valid_blocks_of(cell.cell).collect();
+    let windows: u64 = blocks.iter().map(|block| block.windows).sum();
+    let bound: u64 = blocks.iter().map(|block| block.windows_client_bound).sum();
+    if windows < bound * 5 {
+        sentences.push(format!(
+            "{name}: the client was the limit in {bound} of {windows} windows; the server may take \
+             more."
+        ));
+    }
+    if !cell.outliers.is_empty() {
+        let list: Vec<String> = cell.outliers.iter().map(ToString::to_string).collect();
+        sentences.push(format!(
+            "{name}: repetition {} lies far from the rest; it is in the numbers.",
+            list.join(", ")
+        ));
+    }
+    let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
+    if wide.is_some_and(|wide| 2.0 < wide) {
+        sentences.push(format!("{name}: the interval is wide; more repetitions would narrow it."));
+    }
+    if blocks.iter().any(|block| block.overloaded)
+        && let Pace::Open { rate, .. } = record.plan.cells[cell.cell].pace
+    {
+        sentences.push(format!(
+            "{name}: overloaded: {} operations/s were more than the server took.",
+            number(rate)
+        ));
+    }
+    sentences
+}
+
+/// `3,125` or `7.96`: three significant digits at least, thousands separated.
+pub(crate) fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        size if size >= 100.0 || value.fract().abs() < 1e-9 => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.decimals$}");
+    let (whole, fraction) = text.split_once('.').map_or((&text[..], None), |(w, f)| (w, Some(f)));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    fraction.map_or_else(|| format!("{sign}{grouped}"), |it| format!("{sign}{grouped}.{it}"))
+}
+
+/// `7.96 [7.41, 8.55]`, or the number alone where there is no interval.
+pub(crate) fn interval(estimate: Estimate) -> String {
+    match (estimate.low, estimate.high) {
+        (Some(low), Some(high)) => {
+            format!("{} [{}, {}]", number(estimate.value), number(low), number(high))
+        }
+        _ => format!("{} (one block, no interval)", number(estimate.value)),
+    }
+}
+
+fn time_ns(nanos: u64) -> String {
+    time_us(nanos as f64 / 1e3)
+}
+
+/// `139 µs`, `1.28 ms`, `2.50 s`.
+pub(crate) fn time_us(micros: f64) -> String {
+    match micros {
+        _ if 999_500.0 <= micros => format!("{} s", number(micros / 1e6)),
+        _ if 999.5 <= micros => format!("{} ms", number(micros / 1e3)),
+        _ => format!("{} µs", number(micros)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let cases: &[(f64, &str)] = &[
+            (781.0, "781"),
+            (3125.4, "3,125"),
+            (7.956, "7.96"),
+            (12.34, "12.3"),
+            (8.0, "8"),
+            (1_234_567.0, "1,234,567"),
+            (0.056, "0.06"),
+            (-1234.5, "-1,234"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(number(*value), *want);
+        }
+        assert_eq!(time_us(1280.0), "1.28 ms");
+        assert_eq!(time_us(139.3), "139 µs");
+        assert_eq!(time_us(2_500_000.0), "2.50 s");
+    }
+}
