@@ -24,6 +24,7 @@ pub mod engine;
 pub mod measure;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod rows;
 pub mod scenario;
 pub mod stats;

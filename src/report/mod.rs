@@ -1,0 +1,1 @@
+//! Shows records and verdicts: computes nothing, takes its writer as a parameter.
