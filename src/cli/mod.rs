@@ -1,28 +1,108 @@
-//! The commands: arguments in, one small file per command.
+//! The commands: arguments in, exit code out; one small file per command.
 
+mod args;
 mod hold_cluster;
+mod progress;
+mod report;
+mod reproduce;
+mod run;
+mod runner;
+mod server;
+mod signals;
 
 use std::{
-    env,
-    ffi::OsString,
     io::{self, Write},
     process::ExitCode,
 };
 
+use clap::{CommandFactory, Parser};
+
+use self::args::{Cli, Command};
 use crate::cluster;
+
+/// How a command ended, other than by an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Exit {
+    Done,
+    ClaimRefuted,
+    Inconclusive,
+    Invalid,
+    Interrupted,
+    Terminated,
+}
+
+impl Exit {
+    /// Exit codes of design section 7; 128 + signal as shells have it.
+    fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::ClaimRefuted => 10,
+            Exit::Inconclusive => 11,
+            Exit::Invalid => 13,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        }
+    }
+}
+
+/// Something that cannot run as asked: exit code 2, where other errors have 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let outcome = match arguments.split_first() {
-        Some((name, rest)) if name == cluster::guardian::SUBCOMMAND => {
-            cluster::guardian::run(rest.to_vec()).map_err(anyhow::Error::from)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Whoever would read this may be gone; the exit code says the same.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
-        Some((name, rest)) if name == hold_cluster::SUBCOMMAND => hold_cluster::run(rest),
-        _ => Ok(()),
     };
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    // Whoever would read this may be gone; the exit code says the same.
-    drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
-    ExitCode::FAILURE
+    match dispatch(cli.command) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&crate::scenario::schema())?;
+            writeln!(io::stdout(), "{schema}")?;
+            Ok(Exit::Done)
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "batchpilot", &mut text);
+            io::stdout().write_all(&text)?;
+            Ok(Exit::Done)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+            Ok(Exit::Done)
+        }
+        Command::GuardCluster { arguments } => {
+            cluster::guardian::run(arguments)?;
+            Ok(Exit::Done)
+        }
+        Command::HoldCluster { arguments } => {
+            hold_cluster::run(&arguments)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// `batchpilot … | head` is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

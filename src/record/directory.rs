@@ -208,6 +208,21 @@ impl Directory {
         replace(&self.path.join(name), bytes)
     }
 
+    /// As [`Directory::replace`], in the directory of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn replace_in(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+        replace(&directory.join(name), bytes)
+    }
+
+    /// Removes the directory of a run that measured nothing.
+    pub fn discard(self) {
+        // What cannot be removed is an empty directory: no reason to fail for.
+        drop(fs::remove_dir_all(&self.path));
+    }
+
     /// Appends a window.
     ///
     /// # Errors

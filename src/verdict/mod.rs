@@ -5,6 +5,8 @@
 mod cells;
 mod words;
 
+pub(crate) use self::words::{interval, number, time_us};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{

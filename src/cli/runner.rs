@@ -1,0 +1,422 @@
+//! Runs a plan against a server: block after block, each on disk before the next begins.
+
+use std::{io::Write as _, path::Path, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{
+    Exit,
+    args::{Common, Format},
+    progress::Progress,
+    server::Server,
+    signals::Signals,
+};
+use crate::{
+    clock::{self, Instant},
+    controller::{Fixed, Setting},
+    engine::{self, BlockOutcome, BlockSpec, Building, Ended},
+    measure::Kind,
+    plan::{BlockPlan, Plan},
+    record::{
+        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, Record,
+        SCHEMA_VERSION, SystemTime, WindowRow,
+    },
+    report,
+    rows::Generator,
+    target::{Target, TargetError, postgres::PgTarget},
+    verdict::{Judgement, Verdict},
+};
+
+/// What to run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) plan: Plan,
+    /// The command's words, for the record.
+    pub(super) command: String,
+    /// The scenario's own server.
+    pub(super) url: Option<String>,
+    /// No repetition starts that would not end within this time.
+    pub(super) time_limit: Option<Duration>,
+}
+
+pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
+    let runtime = match job.plan.client_threads {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads as usize)
+            .enable_all()
+            .build()?,
+    };
+    let outcome = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        tokio::select! {
+            outcome = run_job(job, common, &signals) => outcome,
+            () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result<Exit> {
+    // The directory first: a run whose results cannot be written must not touch a server.
+    let directory = Directory::create(&common.out, &job.plan.name)
+        .context("cannot make the results directory; name another with --out")?;
+    let progress = Progress::new(&job.plan, common.quiet);
+    progress.say("starting the server");
+    let server = tokio::select! {
+        server = Server::open(common, job.url.as_deref(), job.plan.connection) => server,
+        () = signals.stop.cancelled() => Err(anyhow::anyhow!("stopped before the server was up")),
+    };
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            progress.finish();
+            directory.discard();
+            return signals.exit().map_or(Err(error), Ok);
+        }
+    };
+    let mut run = match Run::begin(job, common, directory, progress, &server).await {
+        Ok(run) => run,
+        Err(error) => {
+            server.close().await?;
+            return Err(error);
+        }
+    };
+    let outcome = run.blocks(signals).await;
+    let closed = run.end(server).await;
+    let shown = run.show(common);
+    outcome?;
+    closed?;
+    let verdict = shown?;
+    Ok(signals.exit().unwrap_or_else(|| judge(&verdict, common.strict)))
+}
+
+/// Returns the exit that a verdict asks for.
+pub(super) fn judge(verdict: &Verdict, strict: bool) -> Exit {
+    match verdict.validity.judgement {
+        Judgement::Invalid => Exit::Invalid,
+        _ if strict && verdict.refutes_a_claim() => Exit::ClaimRefuted,
+        _ if strict && verdict.is_inconclusive() => Exit::Inconclusive,
+        _ => Exit::Done,
+    }
+}
+
+/// Prints table and verdict.
+pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::Result<()> {
+    let mut out = anstream::stdout();
+    report::text::write(record, verdict, &mut out)?;
+    writeln!(out, "\nReport: {}", path.join("report.html").display())?;
+    Ok(())
+}
+
+/// A run under way.
+struct Run {
+    directory: Directory,
+    progress: Progress,
+    record: Record,
+    target: Option<PgTarget>,
+    generator_seed_of: fn(&BlockPlan) -> Generator,
+    time_limit: Option<Duration>,
+    started: Instant,
+    system_time: Option<SystemTime>,
+    is_verbose: bool,
+}
+
+impl Run {
+    async fn begin(
+        job: Job,
+        common: &Common,
+        directory: Directory,
+        progress: Progress,
+        server: &Server,
+    ) -> anyhow::Result<Run> {
+        let started = clock::now();
+        let load_before = Host::load();
+        let table = job.plan.table.clone();
+        let generator = Generator::article_user(job.plan.seed);
+        let name = schema_name();
+        let target = PgTarget::connect(server.options.clone(), &name, table, generator).await;
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => {
+                progress.finish();
+                directory.discard();
+                return Err(error.into());
+            }
+        };
+        progress.say("measuring round trip and commit");
+        let environment = Environment {
+            server: target.info().await?,
+            private_server: server.cluster.is_some(),
+            client: Host::here(),
+            storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),
+            load_before,
+            steal: None,
+        };
+        let record = Record {
+            schema_version: SCHEMA_VERSION,
+            batchpilot: version(),
+            command: job.command,
+            started_at: record::utc_now(),
+            finished_at: None,
+            complete: false,
+            notes: job.plan.notes.clone(),
+            plan: job.plan,
+            environment,
+            blocks: Vec::new(),
+        };
+        directory.write(&record)?;
+        Ok(Run {
+            directory,
+            progress,
+            record,
+            target: Some(target),
+            generator_seed_of: |block| Generator::article_user(block.seed),
+            time_limit: job.time_limit,
+            started,
+            system_time: SystemTime::now(),
+            is_verbose: common.verbose,
+        })
+    }
+
+    /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not.
+    async fn blocks(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        let blocks = self.record.plan.blocks.clone();
+        for (number, block) in blocks.iter().enumerate() {
+            if self.is_out_of_time(number) {
+                let repetitions = block.repetition;
+                let note = format!("{repetitions} repetitions: more would not fit into 3 minutes");
+                self.record.notes.push(note);
+                self.record.plan.blocks.truncate(number);
+                self.record.plan.repetitions = repetitions;
+                break;
+            }
+            if signals.stop.is_cancelled() {
+                break;
+            }
+            self.block(number, block, signals).await?;
+        }
+        if signals.stop.is_cancelled() {
+            self.record.notes.push("stopped by a signal; what was measured until then is valid".into());
+        }
+        Ok(())
+    }
+
+    /// Only a new repetition may be left out, so that all cells keep the same number of blocks.
+    fn is_out_of_time(&self, number: usize) -> bool {
+        let blocks = &self.record.plan.blocks;
+        let (Some(limit), Some(last)) = (self.time_limit, number.checked_sub(1)) else {
+            return false;
+        };
+        if blocks[number].repetition == blocks[last].repetition || blocks[number].repetition < 2 {
+            return false;
+        }
+        let plan = &self.record.plan;
+        let repetitions_left = plan.repetitions - blocks[number].repetition;
+        let one = self.progress.time_left(plan) / repetitions_left;
+        limit < self.started.elapsed() + one
+    }
+
+    async fn block(
+        &mut self,
+        number: usize,
+        block: &BlockPlan,
+        signals: &Signals,
+    ) -> anyhow::Result<()> {
+        let plan = self.record.plan.clone();
+        let cell = &plan.cells[block.cell];
+        self.progress.begin(&plan, block.cell);
+        if self.is_verbose {
+            let repetition = block.repetition;
+            self.progress.note(&format!("block {number}: {}, repetition {repetition}", cell.name));
+        }
+        let started_at = record::utc_now();
+        let start = self.started.elapsed();
+        let target = self.target.as_ref().expect("is there until the run ends");
+        target.reset_table().await?;
+        let spec = BlockSpec {
+            cell,
+            seed: block.seed,
+            window: Duration::from_millis(plan.window_ms),
+            client_threads: plan.client_threads,
+            generator: (self.generator_seed_of)(block),
+            building: Building::Thread,
+        };
+        let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
+        let (directory, progress) = (&mut self.directory, &self.progress);
+        let mut lost = None;
+        let mut on_window = |window: &crate::measure::WindowSummary, _: &_| {
+            let row = WindowRow::new(number, &cell.name, block.repetition, window);
+            lost = directory.append_window(&row).err().or(lost.take());
+            progress.show(&plan, block.cell, Some(window.rows_per_s()));
+        };
+        let stop = &signals.stop;
+        let mut controller = Fixed(setting);
+        let outcome = engine::run_block(target, spec, &mut controller, stop, &mut on_window).await;
+        if let Some(error) = lost {
+            return Err(error.into());
+        }
+        let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
+        self.book(number, block, started_at, start, outcome).await
+    }
+
+    /// Checks the rows of a block and puts it on disk.
+    async fn book(
+        &mut self,
+        number: usize,
+        block: &BlockPlan,
+        started_at: String,
+        start: Duration,
+        outcome: BlockOutcome,
+    ) -> anyhow::Result<()> {
+        let cell = self.record.plan.cells[block.cell].clone();
+        let letters = dead_letters(number, &cell.name, &outcome);
+        self.directory.append_dead_letters(&letters)?;
+        let target = self.target.as_ref().expect("is there until the run ends");
+        let generator = (self.generator_seed_of)(block);
+        let verification = match outcome.ended {
+            Ended::Abandoned => None,
+            _ => {
+                let (confirmed, in_doubt) = (outcome.confirmed.clone(), outcome.in_doubt.clone());
+                target.verify(generator, confirmed, in_doubt).await.ok()
+            }
+        };
+        let error = outcome.error.clone();
+        let histograms = outcome.measurement.histograms.clone();
+        let mut entry = block_record(number, block, started_at, &outcome);
+        entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
+        entry.verification = verification;
+        self.directory.append_block(&entry, &cell, &histograms, start)?;
+        self.record.blocks.push(entry);
+        self.directory.write(&self.record)?;
+        self.progress.end(block.cell);
+        match error {
+            Some(error) if outcome.ended == Ended::Failed => Err(in_cell(error, &cell.name)),
+            _ if outcome.ended == Ended::Abandoned => {
+                anyhow::bail!("{}: operations in flight did not end, and were abandoned", cell.name)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves nothing behind on the server, and closes the record.
+    async fn end(&mut self, server: Server) -> anyhow::Result<()> {
+        self.progress.finish();
+        let target = self.target.take().expect("a run ends once");
+        let dropped = target.close().await;
+        let stopped = server.close().await;
+        let times = SystemTime::now().zip(self.system_time);
+        self.record.environment.steal = times.map(|(now, before)| now.steal_since(before));
+        let done = |block: &BlockRecord| block.ended == BlockEnd::Done;
+        self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
+            && self.record.blocks.iter().all(done);
+        self.record.finished_at = Some(record::utc_now());
+        self.directory.write(&self.record)?;
+        dropped?;
+        stopped
+    }
+
+    fn show(&self, common: &Common) -> anyhow::Result<Verdict> {
+        let verdict = Verdict::of(&self.record);
+        let windows = record::read_windows(self.directory.path())?;
+        for (name, bytes) in report::files(&self.record, &verdict, &windows) {
+            self.directory.replace(name, &bytes)?;
+        }
+        match common.format {
+            Format::Text => show(&self.record, &verdict, self.directory.path())?,
+            Format::Json => {
+                let text = serde_json::to_string_pretty(&verdict)?;
+                writeln!(std::io::stdout(), "{text}")?;
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("cell `{cell}`"))
+}
+
+fn block_record(
+    number: usize,
+    block: &BlockPlan,
+    started_at: String,
+    outcome: &BlockOutcome,
+) -> BlockRecord {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let measurement = &outcome.measurement;
+    let difference = |count: fn(&crate::target::ServerSample) -> u64| {
+        outcome.samples.map(|(before, after)| count(&after).saturating_sub(count(&before)))
+    };
+    let latency = Kind::ALL.into_iter().filter_map(|kind| {
+        let histogram = measurement.histograms.of(kind);
+        (!histogram.is_empty())
+            .then(|| (kind.name().to_owned(), EncodedHistogram::encode(histogram)))
+    });
+    BlockRecord {
+        number,
+        cell: block.cell,
+        repetition: block.repetition,
+        started_at,
+        ended: match outcome.ended {
+            Ended::Done => BlockEnd::Done,
+            Ended::Stopped => BlockEnd::Stopped,
+            Ended::Failed => BlockEnd::Failed,
+            Ended::Abandoned => BlockEnd::Abandoned,
+        },
+        elapsed_ns: nanos(outcome.elapsed),
+        operations: measurement.operations,
+        rows_confirmed: outcome.confirmed.row_count(),
+        rows_failed: outcome.rows_failed,
+        rows_in_doubt: outcome.in_doubt.row_count(),
+        verification: None,
+        pushed_back: measurement.pushed_back,
+        errors: measurement.errors.clone(),
+        error: outcome.error.as_ref().map(ToString::to_string),
+        never_started: outcome.never_started,
+        overloaded: outcome.overloaded,
+        client_cpu_ns: nanos(outcome.client_cpu),
+        rows_wait_ns: nanos(measurement.rows_wait),
+        windows: measurement.windows,
+        windows_client_bound: measurement.windows_client_bound,
+        wal_bytes: difference(|sample| sample.wal_bytes),
+        wal_full_page_images: difference(|sample| sample.wal_full_page_images),
+        checkpoints: difference(|sample| sample.checkpoints),
+        latency: latency.collect(),
+    }
+}
+
+fn dead_letters(number: usize, cell: &str, outcome: &BlockOutcome) -> Vec<serde_json::Value> {
+    let letter = |rejection: &engine::Rejection| {
+        serde_json::json!({
+            "block": number,
+            "cell": cell,
+            "rows": rejection.rows,
+            "sqlstate": rejection.code,
+            "message": rejection.message,
+        })
+    };
+    outcome.rejections.iter().map(letter).collect()
+}
+
+/// Twelve characters that no two runs share: the time in base 36, then the process.
+fn schema_name() -> String {
+    let micros = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
+    let mut number = micros.wrapping_mul(4_194_304).wrapping_add(u64::from(std::process::id()));
+    let digits = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut name = String::new();
+    for _ in 0..12 {
+        let digit = usize::try_from(number % 36).expect("below 36");
+        name.push(char::from(digits[digit]));
+        number /= 36;
+    }
+    name
+}
+
+fn version() -> String {
+    match option_env!("BATCHPILOT_COMMIT") {
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
