@@ -3,4 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cluster;
+mod postgres;
+mod proxy;
+mod support;
 mod tidy;
+mod wire;
