@@ -311,8 +311,9 @@ async fn finish<P: Pool>(
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
     let now = shared.started.elapsed();
+    let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
     let never_started =
-        if shared.supply.is_exhausted() { 0 } else { shared.pacer.backlog(now, shared.deadline) };
+        if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
     shared.pool.close().await;
     let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
