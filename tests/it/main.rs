@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cluster;
+mod frozen;
 mod postgres;
 mod proxy;
 mod support;

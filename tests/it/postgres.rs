@@ -9,13 +9,13 @@ use batchpilot::{
 };
 use tokio_postgres::Client;
 
-use crate::support::{cell, database, run, target, verify};
+use crate::support::{brief, cell, database, run, target, verify};
 
 /// Runs a cell on a fresh table and holds it to: done, every row confirmed, the table exact.
 async fn check_whole(target: &PgTarget, cell: &CellPlan) -> BlockOutcome {
     target.reset_table().await.unwrap();
     let outcome = run(target, cell).await.unwrap_or_else(|error| panic!("{error}: {cell:?}"));
-    let (rows, about) = (cell.stop.rows.unwrap(), format!("{cell:?}: {outcome:?}"));
+    let (rows, about) = (cell.stop.rows.unwrap(), format!("{cell:?}: {}", brief(&outcome)));
     assert_eq!(outcome.ended, Ended::Done, "{about}");
     assert_eq!(outcome.confirmed.row_count(), rows, "{about}");
     assert_eq!((outcome.confirmed.end(), outcome.rows_failed), (rows, 0), "{about}");

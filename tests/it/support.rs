@@ -176,6 +176,25 @@ pub(crate) async fn verify(target: &PgTarget, outcome: &BlockOutcome) -> Verific
     target.verify(generator(), confirmed, in_doubt).await.unwrap()
 }
 
+/// Says what came of a block, without its histograms.
+pub(crate) fn brief(outcome: &BlockOutcome) -> String {
+    let measured = &outcome.measurement;
+    format!(
+        "{:?} after {:?}: {} operations, {} rows confirmed, {} in doubt, {} failed, {} pushed back, \
+         {} never started, errors {:?}, the first {:?}",
+        outcome.ended,
+        outcome.elapsed,
+        measured.operations,
+        outcome.confirmed.row_count(),
+        outcome.in_doubt.row_count(),
+        outcome.rows_failed,
+        measured.pushed_back,
+        outcome.never_started,
+        measured.errors,
+        outcome.error,
+    )
+}
+
 /// What a batchpilot that ended left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {

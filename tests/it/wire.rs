@@ -9,7 +9,7 @@ use batchpilot::{
 
 use crate::{
     proxy::{Message, Proxy},
-    support::{database, run, target, verify},
+    support::{brief, database, run, target, verify},
 };
 
 /// GORM's statement, up to its first row.
@@ -28,7 +28,7 @@ async fn sent(cell: &CellPlan) -> Vec<Vec<String>> {
     let proxy = Proxy::start(&database().await).await;
     let target = target(proxy.options()).await;
     let outcome = run(&target, cell).await.unwrap();
-    assert_eq!(outcome.ended, Ended::Done, "{outcome:?}");
+    assert_eq!(outcome.ended, Ended::Done, "{}", brief(&outcome));
     assert!(verify(&target, &outcome).await.is_exact());
     target.close().await.unwrap();
     // The first session is the one that makes and checks the table.
