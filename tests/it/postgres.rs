@@ -112,3 +112,52 @@ async fn batches_larger_than_what_is_built_at_once_arrive_whole() {
     }
     target.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_table_that_was_tampered_with_is_found_out_and_the_row_named() {
+    let place = database().await;
+    let target = target(place.options()).await;
+    let client = place.client().await;
+    let copy = "INSERT INTO users (name, email, age, created_at) SELECT name, email, age, \
+                created_at FROM users WHERE id = 7";
+    let twice_and_none = format!("{copy}; DELETE FROM users WHERE id = 9");
+    // Row 6 has id 7: one worker, and a sequence that counts from 1.
+    for (tampering, expected) in [
+        ("DELETE FROM users WHERE id = 7", "20 rows confirmed, 19 found: 1 missing (row 6)"),
+        (copy, "20 rows confirmed, 21 found: 1 duplicate (row 6)"),
+        (&twice_and_none, "20 found: 1 missing (row 8); 1 duplicate (row 6)"),
+        (
+            "INSERT INTO users (email) VALUES ('stranger@example.com')",
+            "20 rows confirmed, 21 found: 1 foreign (\"stranger@example.com\")",
+        ),
+        (
+            "INSERT INTO users (email) VALUES ('user_20@example.com')",
+            "20 rows confirmed, 21 found: 1 foreign (\"user_20@example.com\")",
+        ),
+        ("INSERT INTO users DEFAULT VALUES", "20 rows confirmed, 21 found: 1 foreign (\"\")"),
+        ("UPDATE users SET age = age + 1 WHERE id = 7", "1 changed (row 6: age)"),
+        ("UPDATE users SET age = NULL WHERE id = 7", "1 changed (row 6: age)"),
+        ("UPDATE users SET name = name || ' ' WHERE id = 7", "1 changed (row 6: name)"),
+        (
+            "UPDATE users SET created_at = created_at + interval '1 microsecond' WHERE id = 7",
+            "1 changed (row 6: created_at)",
+        ),
+        (
+            "UPDATE users SET email = 'user_8@example.com' WHERE id = 7",
+            "1 missing (row 6); 1 duplicate (row 8); 1 changed (row 8: name)",
+        ),
+        ("TRUNCATE users", "20 missing (row 0, row 1, row 2, row 3, row 4, …)"),
+    ] {
+        target.reset_table().await.unwrap();
+        let cell = cell("strategy = \"copy_binary\"\nbatch_rows = 20\nstop.rows = 20\n");
+        let outcome = run(&target, &cell).await.unwrap();
+        assert_eq!((outcome.ended, outcome.confirmed.row_count()), (Ended::Done, 20));
+        let tampering = format!("SET search_path TO \"{}\"; {tampering}", target.schema());
+        client.batch_execute(&tampering).await.unwrap();
+        let verification = verify(&target, &outcome).await;
+        assert!(!verification.is_exact(), "{tampering}");
+        let complaint = verification.complaint().unwrap();
+        assert!(complaint.contains(expected), "{tampering}: {complaint}");
+    }
+    target.close().await.unwrap();
+}
