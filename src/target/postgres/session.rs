@@ -34,6 +34,8 @@ pub struct PgSession {
     statements: HashMap<(Operation, u64), Prepared>,
     parameters: Parameters,
     copy_text: copy_text::Encoder,
+    /// Set once the connection was lost: tokio-postgres may learn of its end later than we do.
+    is_lost: bool,
 }
 
 /// A statement as it is sent: prepared before, or as text in every operation.
@@ -56,7 +58,19 @@ impl PgSession {
             statements: HashMap::new(),
             parameters: Parameters::default(),
             copy_text: copy_text::Encoder::default(),
+            is_lost: false,
         }
+    }
+
+    /// Returns whether the connection was lost, as far as this session has seen.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    fn failed(&mut self, error: &Error) -> TargetError {
+        let error = error::of_session(error);
+        self.is_lost |= matches!(error, TargetError::ConnectionLost { .. });
+        error
     }
 
     fn shape(&self, operation: Operation) -> Shape<'_> {
@@ -193,7 +207,7 @@ impl Session for PgSession {
         let text = self.statement_text(operation, batch_rows);
         let prepared = if operation.prepared {
             let statement = self.client.prepare(&text).await;
-            Prepared::Statement(statement.map_err(|error| error::of_session(&error))?)
+            Prepared::Statement(statement.map_err(|error| self.failed(&error))?)
         } else {
             Prepared::Text(text.into())
         };
@@ -205,16 +219,16 @@ impl Session for PgSession {
     }
 
     async fn begin(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("begin").await.map_err(|error| error::of_session(&error))
+        self.client.batch_execute("begin").await.map_err(|error| self.failed(&error))
     }
 
     async fn commit(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("commit").await.map_err(|error| error::of_session(&error))
+        self.client.batch_execute("commit").await.map_err(|error| self.failed(&error))
     }
 
     async fn rollback(&mut self) {
         // A session that cannot roll back is gone, and the pool will see that.
-        drop(self.client.batch_execute("rollback").await);
+        self.is_lost |= self.client.batch_execute("rollback").await.is_err();
     }
 
     async fn insert<B: Batch>(
@@ -231,7 +245,7 @@ impl Session for PgSession {
             }
             Strategy::CopyText | Strategy::CopyBinary => self.insert_copy(operation, batch).await,
         };
-        inserted.map_err(|error| error::of_session(&error))
+        inserted.map_err(|error| self.failed(&error))
     }
 }
 
