@@ -395,6 +395,7 @@ fn dead_letters(number: usize, cell: &str, outcome: &BlockOutcome) -> Vec<serde_
             "rows": rejection.rows,
             "sqlstate": rejection.code,
             "message": rejection.message,
+            "in_doubt": rejection.in_doubt,
         })
     };
     outcome.rejections.iter().map(letter).collect()

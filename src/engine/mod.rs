@@ -50,7 +50,8 @@ pub struct BlockOutcome {
     pub elapsed: Duration,
     /// Rows that the server confirmed.
     pub confirmed: RowSet,
-    /// Rows of operations whose connection was lost at the commit.
+    /// Rows of operations whose connection was lost at the commit, or that ended in an error where
+    /// each row was a transaction of its own.
     pub in_doubt: RowSet,
     /// Rows that ended otherwise, and were not inserted.
     pub rows_failed: u64,
@@ -82,6 +83,9 @@ pub struct Rejection {
     pub code: String,
     /// The server's words.
     pub message: String,
+    /// Whether some of the rows were inserted all the same: each was a transaction of its own, and
+    /// the table says which.
+    pub in_doubt: bool,
 }
 
 /// Why a block ended.

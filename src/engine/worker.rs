@@ -148,7 +148,8 @@ impl<P> Shared<P> {
             && ledger.rejections.len() < REJECTIONS_MAX
         {
             let (code, message) = (sqlstate.clone(), message.clone());
-            ledger.rejections.push(Rejection { rows, code, message });
+            let in_doubt = failure.in_doubt;
+            ledger.rejections.push(Rejection { rows, code, message, in_doubt });
         }
         if self.on_error == OnError::FailFast && !ledger.failed_fast {
             ledger.failed_fast = true;
@@ -290,7 +291,13 @@ impl<P: Pool> Shared<P> {
             session.lease.begin().await.map_err(sure)?;
         }
         let inserted = session.lease.insert(self.operation, batch).await;
-        let inserted = inserted.map_err(|error| lost(error, is_implicit))?;
+        // Of statements that each are a transaction, some may have been committed.
+        let is_partial =
+            is_implicit && self.operation.strategy.is_a_statement_a_row() && 1 < batch.row_count();
+        let inserted = inserted.map_err(|error| match is_partial {
+            true => (error, true),
+            false => lost(error, is_implicit),
+        })?;
         if inserted.rows != batch.row_count() {
             let (sent, confirmed) = (batch.row_count(), inserted.rows);
             let message = format!("{sent} rows were sent and the server confirmed {confirmed}");

@@ -1,6 +1,11 @@
 //! One session: statements prepared on it, buffers that are used again, and the six ways to insert.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use deadpool_postgres::ClientWrapper;
@@ -141,15 +146,23 @@ impl PgSession {
             self.parameters.push_rows(&slice);
             inserted.encode += started.elapsed();
             let (client, parameters) = (&self.client, &self.parameters);
+            let has_failed = AtomicBool::new(false);
             let rows = 0..parameters.count() / columns;
+            // No statement is sent after the first error. Those sent before it are waited for: what
+            // they did must be over when the operation is.
+            let rows = rows.take_while(|_| !has_failed.load(Ordering::Relaxed));
             let statements = rows.map(|row| {
                 let range = row * columns..(row + 1) * columns;
                 let sent = send(client, &statement, parameters, range, types);
                 async { returned(sent.await?).await }
             });
-            let confirmed = stream::iter(statements).buffered(in_flight as usize);
-            let sum = |sum, rows| async move { Ok(sum + rows) };
-            inserted.rows += confirmed.try_fold(0, sum).await?;
+            let mut confirmed = pin!(stream::iter(statements).buffered(in_flight as usize));
+            let mut sum = Ok(0);
+            while let Some(rows) = confirmed.next().await {
+                has_failed.fetch_or(rows.is_err(), Ordering::Relaxed);
+                sum = sum.and_then(|sum| Ok(sum + rows?));
+            }
+            inserted.rows += sum?;
         }
         Ok(inserted)
     }
