@@ -198,7 +198,9 @@ impl Run {
             self.block(number, block, signals).await?;
         }
         if signals.stop.is_cancelled() {
-            self.record.notes.push("stopped by a signal; what was measured until then is valid".into());
+            self.record
+                .notes
+                .push("stopped by a signal; what was measured until then is valid".into());
         }
         Ok(())
     }

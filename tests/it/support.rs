@@ -62,12 +62,16 @@ impl Place {
     }
 
     pub(crate) async fn client(&self) -> Client {
+        self.try_client().await.unwrap()
+    }
+
+    pub(crate) async fn try_client(&self) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
         config.host_path(&self.socket_dir).port(self.port).user(&self.user);
         config.password(&self.password).dbname(&self.database);
-        let (client, connection) = config.connect(NoTls).await.unwrap();
+        let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
-        client
+        Ok(client)
     }
 
     /// Makes a role that may log in and make schemas in this database, and nothing else.
@@ -158,6 +162,15 @@ pub(crate) async fn target(options: ConnectOptions) -> PgTarget {
 
 /// Runs one block of a cell.
 pub(crate) async fn run(target: &PgTarget, cell: &CellPlan) -> Result<BlockOutcome, TargetError> {
+    run_until(target, cell, &CancellationToken::new()).await
+}
+
+/// Runs one block of a cell until it ends or is told to stop.
+pub(crate) async fn run_until(
+    target: &PgTarget,
+    cell: &CellPlan,
+    stop: &CancellationToken,
+) -> Result<BlockOutcome, TargetError> {
     let spec = BlockSpec {
         cell,
         seed: 1,
@@ -167,8 +180,7 @@ pub(crate) async fn run(target: &PgTarget, cell: &CellPlan) -> Result<BlockOutco
         building: Building::Thread,
     };
     let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
-    let stop = CancellationToken::new();
-    engine::run_block(target, spec, &mut Fixed(setting), &stop, &mut |_, _| ()).await
+    engine::run_block(target, spec, &mut Fixed(setting), stop, &mut |_, _| ()).await
 }
 
 pub(crate) async fn verify(target: &PgTarget, outcome: &BlockOutcome) -> Verification {
