@@ -86,6 +86,13 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     let outcome = run.blocks(signals).await;
     let closed = run.end(server).await;
     let shown = run.show(common);
+    if let (Err(error), Ok(verdict)) = (&outcome, &shown)
+        && verdict.validity.judgement == Judgement::Invalid
+    {
+        // That a table is not what the server confirmed outweighs why the run ended.
+        super::complain(error);
+        return Ok(Exit::Invalid);
+    }
     outcome?;
     closed?;
     let verdict = shown?;

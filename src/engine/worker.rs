@@ -26,6 +26,8 @@ use crate::{
 
 /// Attempts after the first that a pushed-back operation gets.
 const RETRIES_MAX: usize = 6;
+/// Key, among error counts, of operations of which the server confirmed too many or too few rows.
+const MISCOUNTED: &str = "row_count";
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(5);
 
 /// What all workers of a block share.
@@ -151,12 +153,24 @@ impl<P> Shared<P> {
             let in_doubt = failure.in_doubt;
             ledger.rejections.push(Rejection { rows, code, message, in_doubt });
         }
+        self.end_with(&mut ledger, failure.error);
+    }
+
+    /// Notes that the server confirmed an operation, but not all of its rows. They are all expected
+    /// in the table: the check names those that are not there, and makes the block invalid.
+    fn miscounted(&self, sent: u64, confirmed: u64) {
+        let message = format!("{sent} rows were sent and the server confirmed {confirmed}");
+        self.recorder().record_error(MISCOUNTED);
+        self.end_with(&mut lock(&self.ledger), TargetError::Failed { message, sqlstate: None });
+    }
+
+    fn end_with(&self, ledger: &mut Ledger, error: TargetError) {
         if self.on_error == OnError::FailFast && !ledger.failed_fast {
             ledger.failed_fast = true;
-            ledger.error = Some(failure.error);
+            ledger.error = Some(error);
             self.halt.cancel();
         } else {
-            ledger.error.get_or_insert(failure.error);
+            ledger.error.get_or_insert(error);
         }
     }
 }
@@ -299,9 +313,7 @@ impl<P: Pool> Shared<P> {
             false => lost(error, is_implicit),
         })?;
         if inserted.rows != batch.row_count() {
-            let (sent, confirmed) = (batch.row_count(), inserted.rows);
-            let message = format!("{sent} rows were sent and the server confirmed {confirmed}");
-            return Err((TargetError::Failed { message, sqlstate: None }, is_implicit));
+            self.miscounted(batch.row_count(), inserted.rows);
         }
         session.operations += 1;
         let commit = match self.transaction {

@@ -7,6 +7,7 @@ mod cluster;
 mod frozen;
 mod postgres;
 mod proxy;
+mod runs;
 mod support;
 mod tidy;
 mod wire;
