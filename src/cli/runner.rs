@@ -79,12 +79,20 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     let mut run = match Run::begin(job, common, directory, progress, &server).await {
         Ok(run) => run,
         Err(error) => {
-            server.close().await?;
+            // That the server does not stop either says less than why the run did not begin.
+            drop(server.close().await);
             return Err(error);
         }
     };
     let outcome = run.blocks(signals).await;
     let closed = run.end(server).await;
+    if run.record.blocks.is_empty() {
+        // Nothing was measured: there is nothing to show, and nothing to keep.
+        run.directory.discard();
+        outcome?;
+        closed?;
+        return Ok(signals.exit().unwrap_or(Exit::Done));
+    }
     let shown = run.show(common);
     if let (Err(error), Ok(verdict)) = (&outcome, &shown)
         && verdict.validity.judgement == Judgement::Invalid
@@ -153,8 +161,17 @@ impl Run {
             }
         };
         progress.say("measuring round trip and commit");
+        let info = match target.info().await {
+            Ok(info) => info,
+            Err(error) => {
+                progress.finish();
+                drop(target.close().await);
+                directory.discard();
+                return Err(error.into());
+            }
+        };
         let environment = Environment {
-            server: target.info().await?,
+            server: info,
             private_server: server.cluster.is_some(),
             client: Host::here(),
             storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),

@@ -37,7 +37,7 @@ fn check_failed(ended: &Ended, desk: &Desk, code: i32, words: &[&str]) {
     for word in words {
         assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
     }
-    assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new(), "{ended:?}");
+    assert!(!desk.out().exists(), "{ended:?}");
 }
 
 #[tokio::test]
@@ -51,24 +51,34 @@ async fn a_good_run_is_valid_and_leaves_only_its_results() {
     assert_eq!(place.schemas().await, Vec::<String>::new());
 }
 
-/// Has every table `users` that is made get a trigger `meddle` that runs `body` for the row with
-/// id 7, which is row 6.
-async fn meddle(place: &Place, timing: &str, body: &str) {
+/// Has `body` run for every table `users` that is made; `made.object_identity` is its name.
+async fn on_new_table(place: &Place, body: &str) {
     let text = format!(
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$; \
-         CREATE FUNCTION add_meddler() RETURNS event_trigger LANGUAGE plpgsql AS $$ \
+        "CREATE FUNCTION on_new_table() RETURNS event_trigger LANGUAGE plpgsql AS $$ \
          DECLARE made record; BEGIN \
            FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() \
                WHERE command_tag = 'CREATE TABLE' AND object_identity LIKE '%.users' LOOP \
-             EXECUTE format('CREATE TRIGGER meddle {timing} INSERT ON %s FOR EACH ROW \
-                             WHEN (NEW.id = 7) EXECUTE FUNCTION public.meddle()', \
-                            made.object_identity); \
+             {body} \
            END LOOP; \
          END $$; \
-         CREATE EVENT TRIGGER add_meddler ON ddl_command_end WHEN TAG IN ('CREATE TABLE') \
-         EXECUTE FUNCTION add_meddler()"
+         CREATE EVENT TRIGGER on_new_table ON ddl_command_end WHEN TAG IN ('CREATE TABLE') \
+         EXECUTE FUNCTION on_new_table()"
     );
     place.client().await.batch_execute(&text).await.unwrap();
+}
+
+/// Has `body` run for row 6, whose id is 7, before or after it is inserted.
+async fn meddle(place: &Place, timing: &str, body: &str) {
+    let function = format!(
+        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+    );
+    place.client().await.batch_execute(&function).await.unwrap();
+    let trigger = format!(
+        "EXECUTE format('CREATE TRIGGER meddle {timing} INSERT ON %s FOR EACH ROW \
+                         WHEN (NEW.id = 7) EXECUTE FUNCTION public.meddle()', \
+                        made.object_identity);"
+    );
+    on_new_table(place, &trigger).await;
 }
 
 #[tokio::test]
@@ -125,4 +135,254 @@ async fn an_operation_that_was_confirmed_in_part_makes_the_run_invalid() {
         assert!(ended.stderr.contains(said), "{ended:?}");
         assert_eq!(place.schemas().await, Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_used_is_said_with_the_way_out() {
+    let place = database().await;
+    let plain = place.with_plain_role().await;
+    let Place { port, database: name, user, .. } = &plain;
+    let refused = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let nobody = Place { user: format!("{user}_nobody"), ..plain.clone() };
+    let limited = Place { user: format!("{user}_limited"), ..plain.clone() };
+    let setup = format!(
+        "CREATE ROLE {} LOGIN PASSWORD 'plain'; \
+         CREATE ROLE {} LOGIN PASSWORD 'plain' CONNECTION LIMIT 3; \
+         GRANT CREATE ON DATABASE {name} TO {}",
+        nobody.user, limited.user, limited.user
+    );
+    place.client().await.batch_execute(&setup).await.unwrap();
+    let five = "[[cells]]\nname = \"five\"\nstrategy = \"unnest\"\nworkers = 5\n";
+    let wrong = Place { password: "s3cret-and-wrong".to_owned(), ..plain.clone() };
+    let absent = Place { database: "no_such_database".to_owned(), ..plain.clone() };
+    let local = format!("127.0.0.1:{port}");
+    for (url, words) in [
+        (
+            "postgresql://me@no-such-host.invalid/db".to_owned(),
+            &["no-such-host.invalid:5432", "check the host's name"][..],
+        ),
+        (format!("postgresql://me@127.0.0.1:{refused}/db"), &["refused", "check host and port"]),
+        (wrong.url(), &[&local, "password authentication failed", "set PGPASSWORD"]),
+        (absent.url(), &[&local, "\"no_such_database\" does not exist", "createdb"]),
+        (nobody.url(), &["permission denied", "GRANT CREATE ON DATABASE"]),
+        (
+            limited.url(),
+            &["session 3 of 5", "too many connections", "fewer workers or a smaller pool"],
+        ),
+        (
+            format!("{}?options=-c%20default_transaction_read_only%3Don", plain.url()),
+            &["read-only", "name the primary"],
+        ),
+    ] {
+        let desk = Desk::new();
+        let mut command = desk.run(&format!("name = \"short\"\n{five}"));
+        command.args(["--url", &url]);
+        let ended = ended(command).await;
+        check_failed(&ended, &desk, 1, words);
+        assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+        assert_eq!(place.schemas().await, Vec::<String>::new(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_made_is_said() {
+    let (place, desk) = (database().await, Desk::new());
+    on_new_table(&place, "RAISE EXCEPTION 'no users here';").await;
+    let ended = run_on(&place, &desk, SHORT).await;
+    check_failed(&ended, &desk, 1, &["cannot make table users", "no users here"]);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn fewer_connections_than_workers_are_said() {
+    let cluster = cluster(&[("max_connections", "8"), ("fsync", "off")]).await;
+    let (place, desk) = (Place::of(&cluster), Desk::new());
+    let many = SHORT.to_owned() + "workers = 20\n";
+    let ended = run_on(&place, &desk, &many).await;
+    check_failed(&ended, &desk, 1, &["cell `copy`", "of 20", "too many clients", "fewer workers"]);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn results_that_cannot_be_written_are_said_before_a_server_is_touched() {
+    let desk = Desk::new();
+    let file = desk.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let mut command = batchpilot();
+    command.arg("run").arg(desk.scenario(SHORT)).arg("--out").arg(file.join("below"));
+    // The server named here does not exist: nobody must have asked for it.
+    command.args(["--url", "postgresql://me@127.0.0.1:1/db"]);
+    let ended = ended(command).await;
+    check_failed(&ended, &desk, 1, &["cannot make the results directory", "--out", "file/below"]);
+}
+
+#[tokio::test]
+async fn a_scenario_that_cannot_run_is_a_usage_error_with_its_place() {
+    for (scenario, words) in [
+        ("name = [", &["scenario.toml:1:9"][..]),
+        ("}{ nonsense", &["scenario.toml:1:1", "invalid TOML"]),
+        ("name = \"x\"\n", &["cells"]),
+        ("name = \"x\"\ncells = []\n", &["no cell to measure"]),
+        (&SHORT.replace("batch_rows", "batchsize"), &["unknown key `batchsize`", "`batch_rows`"]),
+        (&SHORT.replace("batch_rows = 10", "batch_rows = 0"), &["0 is out of range", "1 to"]),
+        (&SHORT.replace("batch_rows = 10", "batch_rows = -1"), &["batch_rows", "-1"]),
+        (&SHORT.replace("batch_rows = 10", "batch_rows = 1e3"), &["batch_rows", "integer"]),
+        (&SHORT.replace("repetitions = 2", "repetitions = 0"), &["repetitions", "1 to 1000"]),
+        (&SHORT.replace("rows = 30", "rows = 0"), &["stop.rows", "0 is out of range"]),
+        (&SHORT.replace("rows = 30", "seconds = -1.0"), &["stop.seconds", "-1 is out of range"]),
+        (&SHORT.replace("rows = 30", "seconds = nan"), &["stop.seconds", "out of range"]),
+        (&(SHORT.to_owned() + "workers = 0\n"), &["workers", "0 is out of range"]),
+        (&(SHORT.to_owned() + "workers = -5\n"), &["workers", "-5"]),
+        (&(SHORT.to_owned() + "workers = 99999999999999999999\n"), &["workers"]),
+        (&(SHORT.to_owned() + "pace = { rate = 0.0 }\n"), &["pace.rate", "above 0"]),
+        (&(SHORT.to_owned() + "pool = { size_max = 0 }\n"), &["pool.size_max", "1 to"]),
+    ] {
+        let desk = Desk::new();
+        let ended = ended(desk.run(scenario)).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{scenario}: {ended:?}");
+        for word in words {
+            assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
+        }
+        assert!(ended.stderr.contains("scenario.toml:"), "{ended:?}");
+        assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_make_no_sense_are_usage_errors() {
+    for arguments in [
+        &["run"][..],
+        &["run", "no-such-file.toml"],
+        &["run", "scenarios/example.toml", "--seed", "-1"],
+        &["run", "scenarios/example.toml", "--url", "nonsense"],
+        &["reproduce", "--repetitions", "0"],
+        &["reproduce", "--repetitions", "-3"],
+        &["report"],
+    ] {
+        let desk = Desk::new();
+        let mut command = batchpilot();
+        command.args(arguments).current_dir(desk.path());
+        fs::create_dir(desk.path().join("scenarios")).unwrap();
+        fs::write(desk.path().join("scenarios/example.toml"), SHORT).unwrap();
+        let ended = ended(command).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?} {ended:?}");
+        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+        assert!(!desk.path().join("results").exists(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_above_the_limit_is_clamped_and_that_is_said() {
+    let desk = Desk::new();
+    let large =
+        SHORT.replace("copy_binary", "multi_row").replace("batch_rows = 10", "batch_rows = 20_000");
+    let mut command = desk.run(&large);
+    command.arg("--check");
+    let ended = ended(command).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("batch_rows 20000 clamped to 16383"), "{ended:?}");
+    assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn rejected_rows_are_dead_lettered() {
+    for (on_error, code) in [("collect", 0), ("fail_fast", 1)] {
+        let (place, desk) = (database().await, Desk::new());
+        // The first row whose id can be divided by 8 has its place; those after it find it taken.
+        let index = "EXECUTE format('CREATE UNIQUE INDEX eighths ON %s \
+                                     ((CASE WHEN id %% 8 = 0 THEN 0 ELSE id END))', \
+                                    made.object_identity);";
+        on_new_table(&place, index).await;
+        let scenario = format!(
+            "name = \"short\"\nrepetitions = 1\nstop = {{ rows = 40 }}\n[[cells]]\n\
+             name = \"single\"\nstrategy = \"single_row\"\non_error = \"{on_error}\"\n"
+        );
+        let ended = run_on(&place, &desk, &scenario).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let run = desk.only_run();
+        let text = fs::read_to_string(run.join("dead_letters.jsonl")).unwrap();
+        let letters: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // Ids 16, 24, 32 and 40 are rows 15, 23, 31 and 39.
+        let rows: Vec<u64> =
+            letters.iter().map(|it| it["rows"][0]["start"].as_u64().unwrap()).collect();
+        let record = record::read(&run).unwrap();
+        let block = &record.blocks[0];
+        match on_error {
+            "collect" => {
+                assert_eq!(rows, [15, 23, 31, 39]);
+                assert_eq!((block.rows_confirmed, block.rows_failed), (36, 4));
+                assert!(ended.stdout.starts_with("VALID: "), "{ended:?}");
+            }
+            _ => {
+                assert_eq!(rows, [15]);
+                assert_eq!((block.rows_confirmed, block.ended), (15, BlockEnd::Failed));
+                assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+                assert!(ended.stderr.contains("cell `single`: "), "{ended:?}");
+                assert!(ended.stderr.contains("(23505)"), "{ended:?}");
+            }
+        }
+        assert_eq!(block.errors.get("23505"), Some(&(rows.len() as u64)));
+        assert!(block.complaint().is_none());
+        for letter in &letters {
+            assert_eq!(letter["sqlstate"], "23505");
+            assert!(letter["message"].as_str().unwrap().contains("eighths"), "{letter}");
+        }
+        assert_eq!(place.schemas().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn the_password_is_written_nowhere() {
+    let (shared, desk) = (database().await, Desk::new());
+    let place = shared.with_plain_role().await;
+    let password = "pass-w0rd-of-the-test";
+    let set = format!("ALTER ROLE {} PASSWORD '{password}'", place.user);
+    shared.client().await.batch_execute(&set).await.unwrap();
+    let place = Place { password: password.to_owned(), ..place };
+    let url = place.url();
+    let refused = url.replace(&place.database, "no_such_database");
+    let in_file = format!("{SHORT}[target]\nurl = \"{url}\"\n");
+    let misspelt = in_file.replace("url =", "urls =");
+    let nonsense = format!("postgresql://me:{password}@:x/");
+    for (scenario, arguments, environment, code) in [
+        (SHORT, &["--url", &url][..], None, 0),
+        (SHORT, &[], Some(("DATABASE_URL", &url)), 0),
+        (&in_file, &[], None, 0),
+        (SHORT, &["--url", &refused], None, 1),
+        (SHORT, &["--url", &nonsense], None, 2),
+        (&misspelt, &[], None, 2),
+    ] {
+        let mut command = desk.run(scenario);
+        command.arg("-v").args(arguments).envs(environment);
+        let ended = ended(command).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(!ended.stdout.contains(password) && !ended.stderr.contains(password), "{ended:?}");
+    }
+    assert_eq!(desk.runs().len(), 3);
+    let mut files = Vec::new();
+    for run in desk.runs() {
+        files.extend(files_below(&run));
+    }
+    for name in ["record.json", "windows.csv", "blocks.csv", "latency.hlog"] {
+        assert_eq!(files.iter().filter(|file| file.ends_with(name)).count(), 3, "{name}");
+    }
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        let is_in = bytes.windows(password.len()).any(|it| it == password.as_bytes());
+        assert!(!is_in, "{}", file.display());
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
 }

@@ -244,12 +244,17 @@ impl Desk {
         self.path().join("results")
     }
 
+    /// Writes the scenario file.
+    pub(crate) fn scenario(&self, text: &str) -> PathBuf {
+        let file = self.path().join("scenario.toml");
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
     /// Prepares `batchpilot run` of a scenario, with everything that a test looks at piped.
     pub(crate) fn run(&self, scenario: &str) -> Command {
-        let file = self.path().join("scenario.toml");
-        std::fs::write(&file, scenario).unwrap();
         let mut command = batchpilot();
-        command.arg("run").arg(&file).arg("--out").arg(self.out());
+        command.arg("run").arg(self.scenario(scenario)).arg("--out").arg(self.out());
         command
     }
 
