@@ -15,7 +15,9 @@ use tokio::process::Child;
 
 use crate::{
     cluster::{processes_of, wait_until},
-    support::{BATCHPILOT, Desk, Ended, Place, batchpilot, cluster, database, ended},
+    support::{
+        BATCHPILOT, Desk, Ended, Place, batchpilot, batchpilot_by, cluster, database, ended,
+    },
 };
 
 /// Copies 30 rows in batches of 10.
@@ -385,4 +387,224 @@ fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
     }
     files
+}
+
+/// Makes a folder that the server's own user can get into when root runs the test.
+fn folder_for_servers() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(folder.path(), open).unwrap();
+    folder
+}
+
+/// Many short blocks: there is always one under way and one that has ended.
+const LONG: &str = "name = \"long\"\nrepetitions = 500\nstop = { seconds = 0.1 }\n[[cells]]\n\
+                    name = \"copy\"\nstrategy = \"copy_binary\"\nworkers = 2\n";
+
+/// A batchpilot that is running.
+struct Running {
+    process: Child,
+    run: std::path::PathBuf,
+}
+
+impl Running {
+    /// Starts a run and waits until two blocks are on disk.
+    async fn start(desk: &Desk, mut command: tokio::process::Command) -> Running {
+        let earlier = desk.runs();
+        let process = command.spawn().unwrap();
+        let new_run = || desk.runs().into_iter().find(|run| !earlier.contains(run));
+        let has_two = || {
+            new_run().and_then(|run| record::read(&run).ok()).is_some_and(|it| 2 <= it.blocks.len())
+        };
+        wait_until(Duration::from_secs(60), has_two).await;
+        Running { process, run: new_run().unwrap() }
+    }
+
+    fn send(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    async fn ended(self) -> (Ended, Record) {
+        let ended = self.process.wait_with_output().await.unwrap().into();
+        (ended, record::read(&self.run).unwrap())
+    }
+}
+
+/// Holds the record of a run that was cut short to: what was measured before is all there.
+fn check_cut_short(record: &Record, blocks_min: usize) {
+    assert!(!record.complete);
+    assert!(blocks_min <= record.blocks.len() && record.blocks.len() < 500);
+    for block in &record.blocks[..record.blocks.len() - 1] {
+        assert!(block.is_valid(), "{block:?}");
+    }
+    assert_eq!(record.blocks.last().unwrap().complaint(), None);
+}
+
+/// Holds what `report` says about the record of a run that was cut short.
+async fn check_report_of_cut_short(run: &Path) {
+    let mut command = batchpilot();
+    command.arg("report").arg(run);
+    let ended = ended(command).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+    assert!(ended.stdout.contains(" of 500 blocks were run"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn kill_9_leaves_a_readable_record_and_no_server() {
+    let (desk, place) = (Desk::new(), folder_for_servers());
+    let mut command = desk.run(LONG);
+    command.env("TMPDIR", place.path());
+    let running = Running::start(&desk, command).await;
+    let directories = || -> Vec<std::path::PathBuf> {
+        fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = directories();
+    let servers: Vec<i32> = before.iter().flat_map(|it| processes_of(it)).collect();
+    assert!(4 < servers.len(), "{before:?} {servers:?}");
+
+    running.send(Signal::SIGKILL);
+    let is_gone =
+        || before.iter().all(|it| processes_of(it).is_empty()) && directories().is_empty();
+    wait_until(Duration::from_secs(5), is_gone).await;
+    let run = running.run.clone();
+    let (ended, record) = running.ended().await;
+    assert_eq!(ended.code, None, "{ended:?}");
+    check_cut_short(&record, 2);
+    assert_eq!(record.finished_at, None);
+    check_report_of_cut_short(&run).await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_run_in_good_order() {
+    let place = database().await;
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let desk = Desk::new();
+        let mut command = desk.run(LONG);
+        command.args(["--url", &place.url()]);
+        let running = Running::start(&desk, command).await;
+        assert_eq!(place.schemas().await.len(), 1);
+        running.send(signal);
+        let run = running.run.clone();
+        let (ended, record) = running.ended().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{ended:?}");
+        assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+        assert!(ended.stdout.contains("stopped by a signal"), "{ended:?}");
+        check_cut_short(&record, 2);
+        assert!(record.finished_at.is_some());
+        check_report_of_cut_short(&run).await;
+        assert_eq!(place.schemas().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let (place, desk) = (database().await, Desk::new());
+    let mut command = desk.run(LONG);
+    command.args(["--url", &place.url()]);
+    let mut running = Running::start(&desk, command).await;
+    // No operation can end while this lock is held. The run waits for those in flight, for 10 s.
+    let client = place.client().await;
+    let schema = place.schemas().await.remove(0);
+    let lock = format!("BEGIN; LOCK TABLE \"{schema}\".users IN SHARE MODE");
+    client.batch_execute(&lock).await.unwrap();
+    running.send(Signal::SIGINT);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(running.process.try_wait().unwrap().is_none(), "it waits");
+    let second = clock::now();
+    running.send(Signal::SIGINT);
+    let (ended, _) = running.ended().await;
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(second.elapsed() < Duration::from_secs(8), "it waited all the same");
+}
+
+#[tokio::test]
+async fn the_schema_of_a_killed_run_is_dropped_by_the_next_and_no_other() {
+    let (place, desk) = (database().await, Desk::new());
+    let start = || {
+        let mut command = desk.run(LONG);
+        command.args(["--url", &place.url()]);
+        command
+    };
+    let alive = Running::start(&desk, start()).await;
+    let schema_alive = place.schemas().await;
+    let killed = Running::start(&desk, start()).await;
+    assert_eq!(place.schemas().await.len(), 2);
+    killed.send(Signal::SIGKILL);
+    killed.ended().await;
+    assert_eq!(place.schemas().await.len(), 2, "it is left behind");
+
+    // The server ends the sessions of the dead when it notices, and by that frees the lock.
+    let client = place.client().await;
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    for _ in 0..1_000 {
+        let count: i64 = client.query_one(locks, &[]).await.unwrap().get(0);
+        if count == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let other = Desk::new();
+    let ended = run_on(&place, &other, SHORT).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(place.schemas().await, schema_alive);
+
+    alive.send(Signal::SIGINT);
+    let (ended, record) = alive.ended().await;
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    check_cut_short(&record, 2);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_nothing_is_left() {
+    // In a mount namespace of its own, which ends with batchpilot: nothing to unmount afterwards.
+    let namespace: &[&str] = match Uid::effective().is_root() {
+        true => &["--mount"],
+        false => &["--user", "--map-current-user", "--keep-caps", "--mount"],
+    };
+    // A private server avoids what is in memory: an overlay does not look it.
+    let mount = "cd \"$0\" && mount -t tmpfs -o size=110m,mode=755 tmpfs . && cd \"$0\" && \
+                 mkdir -m 777 lower upper work disk && \
+                 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay disk && \
+                 export TMPDIR=\"$0/disk\" && exec \"$@\"";
+    let (desk, disk) = (Desk::new(), folder_for_servers());
+    let in_small_disk = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = batchpilot_by("unshare");
+        command.args(namespace).args(["/bin/sh", "-c", mount]).arg(disk.path());
+        command.args(arguments);
+        command
+    };
+    let probe = in_small_disk(&["true".as_ref()]).output().await;
+    if !probe.is_ok_and(|output| output.status.success()) {
+        // Not by a macro: what those print is shown only if a test fails.
+        let said = b"NOT TESTED: a full disk; this system lets us mount none of our own\n";
+        std::io::stderr().write_all(said).unwrap();
+        return;
+    }
+    // Without WAL, so that it is the table that finds no room, and not the log of all of it.
+    let scenario = "name = \"full\"\nrepetitions = 1\nstop = { rows = 5_000_000 }\n[table]\n\
+                    unlogged = true\n[[cells]]\nname = \"copy\"\nstrategy = \"copy_binary\"\n\
+                    batch_rows = 10_000\n";
+    let (file, out) = (desk.scenario(scenario), desk.out());
+    let arguments =
+        [BATCHPILOT.as_ref(), "run".as_ref(), file.as_os_str(), "--out".as_ref(), out.as_os_str()];
+    let ended = ended(in_small_disk(&arguments)).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+    for word in [
+        "cell `copy`",
+        "out of resources (53100)",
+        "could not extend file",
+        "Check free disk space",
+    ] {
+        assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
+    }
+    assert_eq!(processes_of(disk.path()), Vec::<i32>::new());
+    let record = record::read(&desk.only_run()).unwrap();
+    let block = &record.blocks[0];
+    assert_eq!((block.ended, block.complaint()), (BlockEnd::Failed, None));
+    assert!(0 < block.rows_confirmed && block.errors.contains_key("53100"));
 }
