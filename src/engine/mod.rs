@@ -211,6 +211,10 @@ impl<T: Target> Block<'_, T> {
         let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
         // After a stall: one long window, not a burst of empty ones.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        // One future for all turns of the loop: a new one in each would begin to wait anew.
+        let end = self.shared.drain_until.or(self.shared.deadline);
+        let patience = patience(end.map(|end| self.shared.started + end), stop.clone());
+        tokio::pin!(patience);
         let mut abandoned = false;
         let mut is_ending = false;
         loop {
@@ -233,7 +237,7 @@ impl<T: Target> Block<'_, T> {
                         break;
                     }
                 }
-                () = self.patience(stop) => {
+                () = &mut patience => {
                     workers.shutdown().await;
                     abandoned = true;
                     break;
@@ -251,21 +255,6 @@ impl<T: Target> Block<'_, T> {
     fn spawn_up_to(&self, workers: &mut JoinSet<()>, count: u32) {
         while workers.len() < count as usize {
             workers.spawn(worker::work(Arc::clone(&self.shared)));
-        }
-    }
-
-    /// Waits for as long as operations in flight may take to end.
-    async fn patience(&self, stop: &CancellationToken) {
-        let stopped = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        };
-        let Some(deadline) = self.shared.drain_until.or(self.shared.deadline) else {
-            return stopped.await;
-        };
-        tokio::select! {
-            () = stopped => (),
-            () = tokio::time::sleep_until(self.shared.started + deadline + DEADLINE_GRACE) => (),
         }
     }
 
@@ -300,6 +289,19 @@ impl<T: Target> Block<'_, T> {
             checkpoints: sample.checkpoints.saturating_sub(last.checkpoints),
             autovacuum_workers: sample.autovacuum_workers,
         })
+    }
+}
+
+/// Waits for as long as operations in flight may take to end.
+async fn patience(deadline: Option<Instant>, stop: CancellationToken) {
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    let Some(deadline) = deadline else { return stopped.await };
+    tokio::select! {
+        () = stopped => (),
+        () = tokio::time::sleep_until(deadline + DEADLINE_GRACE) => (),
     }
 }
 

@@ -187,6 +187,11 @@ impl<'a> Reserved<'a> {
         self.taken
     }
 
+    /// Returns the index of the first row: what tells operations apart.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.taken[0].start
+    }
+
     pub(crate) fn rows_wait(&self) -> Duration {
         self.rows_wait
     }

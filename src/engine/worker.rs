@@ -188,7 +188,7 @@ impl<P: Pool> Shared<P> {
             .with_min_delay(RETRY_DELAY_MIN)
             .with_max_times(RETRIES_MAX)
             .with_jitter()
-            .with_jitter_seed(self.seed)
+            .with_jitter_seed(self.seed ^ batch.first_row())
             .build();
         loop {
             match self.attempt(held, &mut batch).await {

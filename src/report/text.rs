@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use crate::{
     plan::{CellPlan, Pace, Plan, Transaction},
@@ -194,6 +194,7 @@ fn estimate(estimate: Option<Estimate>, unit: &str) -> Cell {
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.remove_style(TableComponent::HorizontalLines);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| match *title {
         "cell" | "strategy" | "transaction" | "pace" | "stop" => Cell::new(title),

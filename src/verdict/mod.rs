@@ -5,7 +5,7 @@
 mod cells;
 mod words;
 
-pub(crate) use self::words::{interval, number, time_us};
+pub(crate) use self::words::{number, time_us};
 
 use serde::{Deserialize, Serialize};
 
