@@ -12,9 +12,9 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Time},
     controller::{Fixed, Setting},
-    engine::{self, BlockOutcome, BlockSpec, Building, Ended},
+    engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::Kind,
     plan::{BlockPlan, Plan},
     record::{
@@ -73,7 +73,7 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
         Err(error) => {
             progress.finish();
             directory.discard();
-            return signals.exit().map_or(Err(error), Ok);
+            return signals.exit().ok_or(error);
         }
     };
     let mut run = match Run::begin(job, common, directory, progress, &server).await {
@@ -198,7 +198,9 @@ impl Run {
             self.block(number, block, signals).await?;
         }
         if signals.stop.is_cancelled() {
-            self.record.notes.push("stopped by a signal; what was measured until then is valid".into());
+            self.record
+                .notes
+                .push("stopped by a signal; what was measured until then is valid".into());
         }
         Ok(())
     }
@@ -241,7 +243,7 @@ impl Run {
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
             generator: (self.generator_seed_of)(block),
-            building: Building::Thread,
+            time: Time::Real,
         };
         let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
         let (directory, progress) = (&mut self.directory, &self.progress);

@@ -13,10 +13,9 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::supply::Building;
 use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Time},
     controller::{Controller, Decision, Setting},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
@@ -37,8 +36,8 @@ pub struct BlockSpec<'a> {
     pub client_threads: u32,
     /// Makes the rows.
     pub generator: Generator,
-    /// Where the rows are built.
-    pub building: Building,
+    /// Which time the target lives in: a simulated one in virtual time, and without real rows.
+    pub time: Time,
 }
 
 /// What came of a block.
@@ -154,7 +153,7 @@ fn start<P: Pool>(
     Shared {
         pool,
         limiter: Limiter::new(setting),
-        supply: Supply::start(spec.generator, spec.building, rows_max, cell.batch_rows),
+        supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
         recorder: Mutex::default(),
         ledger: Mutex::default(),
@@ -162,6 +161,7 @@ fn start<P: Pool>(
         transaction: cell.transaction,
         on_error: cell.on_error,
         seed: spec.seed,
+        time: spec.time,
         started: clock::now(),
         deadline: cell.stop.seconds.map(Duration::from_secs_f64),
         drain_until: drain_until(cell),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use batchpilot::{
-    clock,
+    clock::{self, Time},
     controller::{Controller, Decision, Fixed, Setting},
-    engine::{self, BlockOutcome, BlockSpec, Building, Ended},
+    engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::{Kind, WindowSummary},
     plan::{Arrival, CellPlan, OnError, Pace, Stop, Transaction},
     rows::Generator,
@@ -54,7 +54,7 @@ async fn run_with(
         window: ms(250),
         client_threads: 1,
         generator: Generator::article_user(7),
-        building: Building::Counted,
+        time: Time::Virtual,
     };
     let mut windows = Vec::new();
     let mut on_window = |window: &WindowSummary, _: &Decision| windows.push(*window);
@@ -84,7 +84,9 @@ async fn every_row_is_confirmed_whatever_the_remainder_and_the_transaction() {
     let transactions =
         [Transaction::Autocommit, Transaction::Every(1), Transaction::Every(3), Transaction::Whole];
     for transaction in transactions {
-        for (batch_rows, workers) in [(1, 1), (1_000, 1), (999, 3), (7, 5), (10_000, 2), (20_000, 2)] {
+        for (batch_rows, workers) in
+            [(1, 1), (1_000, 1), (999, 3), (7, 5), (10_000, 2), (20_000, 2)]
+        {
             let cell = CellPlan { transaction, ..cell(batch_rows, workers) };
             let (target, outcome, windows) = run(Model::default(), &cell).await;
             assert_eq!(outcome.ended, Ended::Done);
@@ -122,7 +124,10 @@ async fn the_same_plan_gives_the_same_run() {
     let (_, a, first) = run(model, &cell).await;
     let (_, b, second) = run(model, &cell).await;
     let figures = |windows: &[WindowSummary]| -> Vec<_> {
-        windows.iter().map(|it| (it.start, it.rows, it.service_ns_p99, it.response_ns_max)).collect()
+        windows
+            .iter()
+            .map(|it| (it.start, it.rows, it.service_ns_p99, it.response_ns_max))
+            .collect()
     };
     assert_eq!(figures(&first), figures(&second));
     assert_eq!((a.elapsed, a.confirmed), (b.elapsed, b.confirmed));
