@@ -149,12 +149,13 @@ fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let plan = &record.plan.cells[cell.cell];
     let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
     Some(format!(
-        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}); {:.0} % of its \
-         service time is encoding on the client.",
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {}x as much); \
+         {:.1} % of its service time is encoding on the client.",
         cell.name,
         number(rows),
         time_us(rows * workers / rate.value * 1e6),
         time_us(rows * workers / claimed * 1e6),
+        number(rate.value / claimed),
         cell.encode_share * 100.0,
     ))
 }
@@ -241,7 +242,7 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
     if !cell.outliers.is_empty() {
         let list: Vec<String> = cell.outliers.iter().map(ToString::to_string).collect();
         sentences.push(format!(
-            "{name}: repetition {} lies far from the rest; it is in the numbers.",
+            "{name}: repetition {} lies far from the rest; it is in the numbers all the same.",
             list.join(", ")
         ));
     }
