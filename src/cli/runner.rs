@@ -349,7 +349,8 @@ fn block_record(
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
-        outcome.samples.map(|(before, after)| count(&after).saturating_sub(count(&before)))
+        let samples = outcome.samples.as_ref();
+        samples.map(|(before, after)| count(after).saturating_sub(count(before)))
     };
     let latency = Kind::ALL.into_iter().filter_map(|kind| {
         let histogram = measurement.histograms.of(kind);
@@ -385,6 +386,7 @@ fn block_record(
         wal_bytes: difference(|sample| sample.wal_bytes),
         wal_full_page_images: difference(|sample| sample.wal_full_page_images),
         checkpoints: difference(|sample| sample.checkpoints),
+        wait_events: outcome.wait_events.clone(),
         latency: latency.collect(),
     }
 }

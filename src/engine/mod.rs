@@ -6,6 +6,7 @@ mod supply;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -67,6 +68,8 @@ pub struct BlockOutcome {
     pub client_cpu: Duration,
     /// The server's counters before the first and after the last operation.
     pub samples: Option<(ServerSample, ServerSample)>,
+    /// How often a session that was not idle was seen to wait for each event, a sample a window.
+    pub wait_events: BTreeMap<String, u64>,
 }
 
 /// Rejections kept of one block.
@@ -127,14 +130,21 @@ pub async fn run_block<T: Target>(
 
     let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
-    let mut block =
-        Block { target, spec, shared: Arc::clone(&shared), cpu: cpu_before, last: before };
+    let mut block = Block {
+        target,
+        spec,
+        shared: Arc::clone(&shared),
+        cpu: cpu_before,
+        last: before.clone(),
+        wait_events: BTreeMap::new(),
+    };
     let abandoned = block.drive(controller, stop, on_window).await;
     let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
-    drop(block);
+    let wait_events = block.wait_events;
 
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
+    outcome.wait_events = wait_events;
     if let (Some(before), Ok(after)) = (before, target.sample().await) {
         outcome.samples = Some((before, after));
     }
@@ -197,6 +207,7 @@ struct Block<'a, T: Target> {
     shared: Arc<Shared<T::Pool>>,
     cpu: Duration,
     last: Option<ServerSample>,
+    wait_events: BTreeMap<String, u64>,
 }
 
 impl<T: Target> Block<'_, T> {
@@ -283,7 +294,10 @@ impl<T: Target> Block<'_, T> {
     async fn activity(&mut self) -> Option<Activity> {
         let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
         let sample = sample.await.ok()?.ok()?;
-        let last = self.last.replace(sample)?;
+        for event in &sample.wait_events {
+            *self.wait_events.entry(event.clone()).or_default() += 1;
+        }
+        let last = self.last.replace(sample.clone())?;
         Some(Activity {
             wal_bytes: sample.wal_bytes.saturating_sub(last.wal_bytes),
             checkpoints: sample.checkpoints.saturating_sub(last.checkpoints),
@@ -337,6 +351,7 @@ async fn finish<P: Pool>(
         overloaded: shared.pacer.is_overloaded() || 0 < never_started,
         client_cpu,
         samples: None,
+        wait_events: BTreeMap::new(),
     }
 }
 

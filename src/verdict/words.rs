@@ -9,6 +9,9 @@ use crate::{
     verdict::cells,
 };
 
+/// Sightings of sessions below which their shares are not worth a sentence.
+const WAIT_SAMPLES_MIN: u64 = 30;
+
 pub(super) fn claim(
     record: &Record,
     claim: &ClaimPlan,
@@ -86,6 +89,8 @@ pub(super) fn reasons(
     });
     sentences.extend(claimed.filter_map(|cell| batch_cost(record, cell)));
     sentences.extend(efficiencies(record, cells));
+    let is_claimed = |cell: &&CellVerdict| cell.claimed_rows_per_s.is_some();
+    sentences.extend(cells.iter().filter(is_claimed).filter_map(waits));
     sentences
 }
 
@@ -185,6 +190,25 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// What the server's side of a cell was busy with, where it was sampled often enough to say so.
+fn waits(cell: &CellVerdict) -> Option<String> {
+    if cell.wait_samples < WAIT_SAMPLES_MIN {
+        return None;
+    }
+    let shares: Vec<String> = cell
+        .wait_events
+        .iter()
+        .take(3)
+        .map(|(event, share)| format!("{event} {:.0} %", share * 100.0))
+        .collect();
+    Some(format!(
+        "{}: sessions at work were seen in {} ({} samples).",
+        cell.name,
+        shares.join(", "),
+        cell.wait_samples
+    ))
 }
 
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
