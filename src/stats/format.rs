@@ -2,12 +2,15 @@
 
 use super::Estimate;
 
-/// `3,125` or `7.96`: three significant digits at least, thousands separated.
+/// `3,125`, `7.96` or `0.0034`: two significant digits at least, thousands separated.
 pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 || value.fract().abs() < 1e-9 => 0,
         size if size >= 10.0 => 1,
-        _ => 2,
+        size if size >= 0.1 => 2,
+        size if size >= 0.01 => 3,
+        size if size >= 0.001 => 4,
+        _ => 5,
     };
     let text = format!("{value:.decimals$}");
     let (whole, fraction) = text.split_once('.').map_or((&text[..], None), |(w, f)| (w, Some(f)));
@@ -59,7 +62,9 @@ mod tests {
             (12.34, "12.3"),
             (8.0, "8"),
             (1_234_567.0, "1,234,567"),
-            (0.056, "0.06"),
+            (0.056, "0.056"),
+            (0.0034, "0.0034"),
+            (0.25, "0.25"),
             (-1234.5, "-1,234"),
         ];
         for (value, want) in cases {
