@@ -19,13 +19,16 @@ use crate::{
     verdict::Verdict,
 };
 
-const WIDTH: f64 = 1080.0;
+const WIDTH: f64 = 1100.0;
 const PLOT_LEFT: f64 = 84.0;
-const PLOT_RIGHT: f64 = 700.0;
+const PLOT_RIGHT: f64 = 720.0;
 const PLOT_HEIGHT_MIN: f64 = 420.0;
-const LEGEND_LEFT: f64 = 724.0;
+const LEGEND_LEFT: f64 = 744.0;
 const LEGEND_TEXT: f64 = LEGEND_LEFT + 52.0;
 const LINE_HEIGHT: f64 = 15.0;
+/// Room that a number at a curve's end takes.
+const END_WIDTH: f64 = 26.0;
+const END_HEIGHT: f64 = 13.0;
 /// Points of a curve to the factor of ten in operations.
 const POINTS_A_DECADE: u32 = 40;
 
@@ -101,7 +104,7 @@ fn curves(record: &Record) -> Vec<Curve> {
 /// The axis of percentiles: the value at `x` is that of all but one in `10^x` operations.
 fn percentile_axis(curves: &[Curve]) -> Axis {
     let most = curves.iter().map(|curve| decades(&curve.histogram)).fold(2.0, f64::max);
-    Axis::linear((0.0, most + 0.1), (PLOT_LEFT, PLOT_RIGHT - 26.0))
+    Axis::linear((0.0, most + 0.1), (PLOT_LEFT, PLOT_RIGHT - END_WIDTH))
 }
 
 fn decades(histogram: &Histogram<u64>) -> f64 {
@@ -185,40 +188,56 @@ fn paint_curve(canvas: &Canvas<'_>, curve: &Curve, line: &[Point], x: &Axis, y: 
     }
 }
 
-/// Writes each cell's number at the end of its curve, moved up or down where ends meet.
+/// Writes each cell's number at the end of its curve. Where ends meet, the numbers are spread.
 fn paint_ends(
     canvas: &Canvas<'_>,
     curves: &[Curve],
     lines: &[Vec<Point>],
     (top, bottom): (f64, f64),
 ) {
-    let mut placed: Vec<Point> = Vec::new();
-    for (curve, line) in curves.iter().zip(lines) {
-        let Some(&(x, y)) = line.last() else { continue };
-        let suffix = if curve.kind == Kind::Response { "r" } else { "" };
-        let text = format!("{}{suffix}", curve.cell + 1);
-        let width = text_width(&text, SMALL);
-        let left = x + 5.0;
-        let is_free = |height: f64| {
-            let near =
-                |at: &Point| (at.0 - left).abs() < width + 6.0 && (at.1 - height).abs() < 13.0;
-            top + 6.0 < height && height < bottom - 6.0 && !placed.iter().any(near)
-        };
-        let shifts = (0..40).map(|index| f64::from(index / 2 + index % 2) * 4.0);
-        let heights = shifts.enumerate().map(
-            |(index, shift)| {
-                if index % 2 == 0 { y - shift } else { y + shift }
-            },
-        );
-        let height = heights.into_iter().find(|height| is_free(*height)).unwrap_or(y);
-        placed.push((left, height));
-        if 8.0 < (height - y).abs() {
-            canvas.line(&[(x, y), (left, height)], Stroke::new(curve.color, 0.75));
+    let mut ends: Vec<(&Curve, Point)> =
+        curves.iter().zip(lines).filter_map(|(curve, line)| Some((curve, *line.last()?))).collect();
+    ends.sort_by(|a, b| a.1.0.total_cmp(&b.1.0));
+    for neighbours in ends.chunk_by_mut(|a, b| b.1.0 - a.1.0 < END_WIDTH) {
+        neighbours.sort_by(|a, b| a.1.1.total_cmp(&b.1.1));
+        let right = neighbours.iter().map(|end| end.1.0).fold(0.0, f64::max) + 6.0;
+        let wanted: Vec<f64> = neighbours.iter().map(|end| end.1.1).collect();
+        let heights = spread(&wanted, END_HEIGHT, (top + 6.0, bottom - 6.0));
+        for ((curve, (x, y)), height) in neighbours.iter().zip(heights) {
+            paint_end(canvas, curve, (*x, *y), (right, height));
         }
-        canvas.rectangle((left, height - 6.0), (left + width, height + 6.0), PAPER, 0.75);
-        let font = Font::new(SMALL, curve.color).bold();
-        canvas.text((left, height), &text, font, Align::Left);
     }
+}
+
+fn paint_end(canvas: &Canvas<'_>, curve: &Curve, end: Point, (left, height): Point) {
+    let suffix = if curve.kind == Kind::Response { "r" } else { "" };
+    let text = format!("{}{suffix}", curve.cell + 1);
+    canvas.line(&[end, (left, height)], Stroke::new(curve.color, 0.75));
+    let right = left + 2.0 + text_width(&text, SMALL) * 0.9;
+    canvas.rectangle((left, height - 6.0), (right, height + 6.0), PAPER, 0.75);
+    let font = Font::new(SMALL, curve.color).bold();
+    canvas.text((left + 2.0, height), &text, font, Align::Left);
+}
+
+/// Moves sorted heights apart until neighbours have `gap` between them, within bounds if they fit.
+fn spread(wanted: &[f64], gap: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
+    let mut heights: Vec<f64> = Vec::new();
+    for &height in wanted {
+        let least = heights.last().map_or(top, |above| above + gap);
+        heights.push(height.max(least));
+    }
+    // Half of what was moved down is moved up again, and what is below the bottom, too.
+    let mut most = bottom;
+    for (height, wanted) in heights.iter_mut().zip(wanted).rev() {
+        *height = f64::midpoint(*height, *wanted).min(most);
+        most = *height - gap;
+    }
+    let mut least = top;
+    for height in &mut heights {
+        *height = height.max(least);
+        least = *height + gap;
+    }
+    heights
 }
 
 /// A cell in the legend.
@@ -267,5 +286,28 @@ fn paint_legend(canvas: &Canvas<'_>, entries: &[Entry], top: f64) {
         }
         canvas.text((LEGEND_TEXT, height), &entry.figures, Font::new(SMALL, MUTED), Align::Left);
         y += entry.height();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_curve_ends_never_overlap() {
+        let cases: &[&[f64]] = &[
+            &[50.0, 50.0, 50.0],
+            &[10.0, 12.0, 90.0],
+            &[0.0, 1.0, 2.0, 3.0],
+            &[99.0, 99.5, 100.0],
+            &[40.0],
+            &[],
+        ];
+        for wanted in cases {
+            let heights = spread(wanted, 10.0, (5.0, 95.0));
+            assert_eq!(heights.len(), wanted.len());
+            assert!(heights.windows(2).all(|pair| 10.0 - 1e-9 <= pair[1] - pair[0]), "{heights:?}");
+            assert!(heights.iter().all(|it| (5.0..=95.0).contains(it)), "{heights:?}");
+        }
     }
 }

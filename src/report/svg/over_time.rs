@@ -9,11 +9,11 @@ use super::{
 };
 use crate::record::{Record, WindowRow};
 
-const WIDTH: f64 = 1080.0;
-const NAME_WIDTH: f64 = 200.0;
+const WIDTH: f64 = 1100.0;
+const NAME_WIDTH: f64 = 210.0;
 const PANELS_LEFT: f64 = 16.0 + NAME_WIDTH + 50.0;
 const PANELS_RIGHT: f64 = WIDTH - 20.0;
-const PANEL_GAP: f64 = 14.0;
+const PANEL_GAP: f64 = 26.0;
 const PANEL_HEIGHT: f64 = 58.0;
 const ROW_HEIGHT_MIN: f64 = PANEL_HEIGHT + 34.0;
 const LINE_HEIGHT: f64 = 15.0;
@@ -112,8 +112,8 @@ pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
         let font = Font::new(TEXT, INK);
         let center = (f64::midpoint(PANELS_LEFT, PANELS_RIGHT), bottom + 12.0);
         canvas.text(center, "time since the block's start, s", font, Align::Center);
-        let middle = f64::midpoint(top, bottom);
-        canvas.text_upwards((PANELS_LEFT - 42.0, middle), "rows/s", font);
+        let point = (PANELS_LEFT - 6.0, top - 12.0);
+        canvas.text(point, "rows/s", Font::new(SMALL, MUTED), Align::Right);
     })
 }
 

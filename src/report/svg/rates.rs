@@ -17,8 +17,8 @@ use crate::{
     verdict::{CellVerdict, Verdict},
 };
 
-const WIDTH: f64 = 1080.0;
-const NAME_WIDTH: f64 = 240.0;
+const WIDTH: f64 = 1100.0;
+const NAME_WIDTH: f64 = 285.0;
 const PLOT_LEFT: f64 = 16.0 + NAME_WIDTH + 16.0;
 const COLUMNS_WIDTH: f64 = 322.0;
 const PLOT_RIGHT: f64 = WIDTH - COLUMNS_WIDTH;
