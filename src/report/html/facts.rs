@@ -32,7 +32,7 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
         (false, None) => "TCP, no TLS".to_owned(),
     };
     let durability: Vec<String> =
-        server.durability.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        server.durability.iter().map(|(name, value)| format!("{name} {}", set(value))).collect();
     let gibibytes = client.memory_bytes as f64 / f64::from(1 << 30);
     let steal = environment.steal.map_or("not known".to_owned(), |steal| {
         format!("{} % of the CPU time during the run", number(steal * 100.0))
@@ -74,7 +74,7 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
 /// Settings of the server that are not the default ones.
 pub(super) fn settings(record: &Record) -> Vec<Fact> {
     let settings = &record.environment.server.settings;
-    settings.iter().map(|(name, value)| Fact::new(name, value)).collect()
+    settings.iter().map(|(name, value)| Fact::new(name, set(value))).collect()
 }
 
 pub(super) fn method(record: &Record) -> Vec<String> {
@@ -130,6 +130,11 @@ fn probe(n: u64, ns_p50: u64, ns_p99: u64) -> String {
 
 fn known(text: &str) -> &str {
     if text.is_empty() { "not known" } else { text }
+}
+
+/// An empty value reads as a mistake.
+fn set(value: &str) -> &str {
+    if value.is_empty() { "(empty)" } else { value }
 }
 
 fn may(allowed: bool) -> &'static str {

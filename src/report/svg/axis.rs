@@ -62,6 +62,11 @@ impl Axis {
         self.scale == Scale::Log
     }
 
+    /// Returns whether a value lies between its ends.
+    pub(super) fn holds(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
     /// Returns where a value stands; what lies beyond an end stands at that end.
     pub(super) fn at(&self, value: f64) -> f64 {
         let value = value.clamp(self.low, self.high);

@@ -61,7 +61,7 @@ pub fn latency(record: &Record, verdict: &Verdict) -> String {
         );
     }
     let top = top_below(&description) + 10.0;
-    let legend: Vec<Entry> = entries(record, verdict);
+    let legend: Vec<Entry> = entries(verdict, &curves);
     let legend_height: f64 = legend.iter().map(Entry::height).sum();
     let bottom = top + legend_height.max(PLOT_HEIGHT_MIN);
     let x = percentile_axis(&curves);
@@ -255,10 +255,11 @@ impl Entry {
     }
 }
 
-fn entries(record: &Record, verdict: &Verdict) -> Vec<Entry> {
+fn entries(verdict: &Verdict, curves: &[Curve]) -> Vec<Entry> {
     let entry = |cell: &crate::verdict::CellVerdict| {
         let (color, shape) = series(cell.cell);
-        let count = record.latency_of(cell.cell, Kind::Service).len();
+        let own = curves.iter().find(|curve| curve.cell == cell.cell);
+        let count = own.map_or(0, |curve| curve.histogram.len());
         let figures = if count == 0 {
             "no valid block".to_owned()
         } else {

@@ -52,7 +52,8 @@ struct Row {
 
 impl Row {
     fn height(&self) -> f64 {
-        (LINE_HEIGHT * self.name.len() as f64 + 18.0).max(ROW_HEIGHT_MIN)
+        let least = if self.panels.is_empty() { 0.0 } else { ROW_HEIGHT_MIN };
+        (LINE_HEIGHT * self.name.len() as f64 + 18.0).max(least)
     }
 }
 
@@ -120,18 +121,18 @@ pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
 fn description(record: &Record, windows: &[WindowRow]) -> Vec<String> {
     let nominal = record.plan.window_ms;
     let short = windows.iter().filter(|window| is_short(record, window)).count();
-    let mut description = vec![
-        format!(
-            "Rows confirmed in each window of {nominal} ms, over the window's own length. A panel \
+    let mut description = vec![format!(
+        "Rows confirmed in each window of {nominal} ms, over the window's own length. A panel \
              a block, n = {} a cell. Each cell has its own scales.",
-            record.plan.repetitions
-        ),
-        format!(
+        record.plan.repetitions
+    )];
+    if 0 < short {
+        description.push(format!(
             "Left out: {short} of {} windows, shorter than a fifth of {nominal} ms, as the last of \
              a block can be.",
             windows.len()
-        ),
-    ];
+        ));
+    }
     if PANELS_MAX < record.plan.repetitions {
         description.push(format!(
             "Shown: repetitions 0 to {} of {}; windows.csv holds all.",
@@ -230,47 +231,52 @@ fn paint_row(canvas: &Canvas<'_>, row: &Row, panel_count: u32) {
     let highest = steps().map(|step| step.rows_per_s()).fold(0.0, f64::max);
     let seconds = steps().map(|step| step.end_ms / 1e3).fold(0.0, f64::max);
     if row.panels.is_empty() {
-        let point = (PANELS_LEFT, f64::midpoint(top, bottom));
+        let point = (PANELS_LEFT, row.top + 10.0);
         canvas.text(point, "no window to draw", Font::new(SMALL, MUTED), Align::Left);
         return;
     }
     // Room above the line for what marks a window.
     let y = Axis::linear((0.0, highest.max(1.0) * 1.2), (bottom, top));
+    let ticks = ticks_apart(&y, 20.0);
+    for (height, label) in &ticks {
+        let point = (PANELS_LEFT - 6.0, *height);
+        canvas.text(point, label, Font::new(SMALL, INK), Align::Right);
+    }
     for repetition in 0..panel_count {
         let (left, right) = panel_edges(repetition, panel_count);
-        let x = Axis::linear((0.0, seconds), (left, right));
-        paint_frame(canvas, &x, &y, (left, right), repetition == 0);
-        if let Some(panel) = row.panels.iter().find(|panel| panel.repetition == repetition) {
-            paint_panel(canvas, panel, &x, &y, (top, bottom));
+        let Some(panel) = row.panels.iter().find(|panel| panel.repetition == repetition) else {
+            let center = (f64::midpoint(left, right), f64::midpoint(top, bottom));
+            canvas.text(center, "no window", Font::new(SMALL, MUTED), Align::Center);
+            continue;
+        };
+        for (height, _) in &ticks {
+            canvas.line(&[(left, *height), (right, *height)], Stroke::new(GRID, 1.0));
         }
+        let x = Axis::linear((0.0, seconds.max(1e-3)), (left, right));
+        paint_time_axis(canvas, &x, (left, right), bottom);
+        paint_panel(canvas, panel, &x, &y, (top, bottom));
     }
 }
 
-fn paint_frame(canvas: &Canvas<'_>, x: &Axis, y: &Axis, (left, right): (f64, f64), is_first: bool) {
-    let mut label_end = f64::MAX;
-    for tick in y.ticks(short) {
-        let height = y.at(tick.value);
-        // Three lines are enough for so low a panel.
-        if label_end - height < 20.0 {
-            continue;
-        }
-        label_end = height;
-        canvas.line(&[(left, height), (right, height)], Stroke::new(GRID, 1.0));
-        if let Some(label) = tick.label.filter(|_| is_first) {
-            canvas.text((left - 6.0, height), &label, Font::new(SMALL, INK), Align::Right);
-        }
-    }
-    let bottom = y.at(0.0);
+fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, (left, right): (f64, f64), bottom: f64) {
     canvas.line(&[(left, bottom), (right, bottom)], Stroke::new(MUTED, 1.0));
-    let mut label_end = f64::MIN;
-    for tick in x.ticks(short) {
-        let at = x.at(tick.value);
-        if let Some(label) = tick.label.filter(|_| 34.0 < at - label_end) {
-            label_end = at;
-            canvas.line(&[(at, bottom), (at, bottom + 4.0)], Stroke::new(MUTED, 1.0));
-            canvas.text((at, bottom + 12.0), &label, Font::new(SMALL, INK), Align::Center);
+    for (at, label) in ticks_apart(x, 34.0) {
+        canvas.line(&[(at, bottom), (at, bottom + 4.0)], Stroke::new(MUTED, 1.0));
+        canvas.text((at, bottom + 12.0), &label, Font::new(SMALL, INK), Align::Center);
+    }
+}
+
+/// Returns where ticks stand and their labels, those left out that are too near the one before.
+fn ticks_apart(axis: &Axis, distance: f64) -> Vec<(f64, String)> {
+    let mut ticks: Vec<(f64, String)> = Vec::new();
+    for tick in axis.ticks(short) {
+        let at = axis.at(tick.value);
+        let is_apart = ticks.last().is_none_or(|last| distance <= (at - last.0).abs());
+        if let Some(label) = tick.label.filter(|_| is_apart) {
+            ticks.push((at, label));
         }
     }
+    ticks
 }
 
 fn paint_panel(canvas: &Canvas<'_>, panel: &Panel, x: &Axis, y: &Axis, (top, bottom): (f64, f64)) {

@@ -3,8 +3,8 @@
 use super::{
     axis::{Axis, short},
     canvas::{
-        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, SMALL, Stroke, TEXT, draw, top_below,
-        wrap,
+        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, Point, SMALL, Stroke, TEXT, draw,
+        top_below, wrap,
     },
     marker::{CLAIMED, MEASURED, Shape, legend_entry},
 };
@@ -26,6 +26,9 @@ const MEASURED_LEFT: f64 = PLOT_RIGHT + 14.0;
 const CLAIMED_RIGHT: f64 = WIDTH - 52.0;
 const COUNT_RIGHT: f64 = WIDTH - 16.0;
 const LINE_HEIGHT: f64 = 15.0;
+const WHISKER: Stroke = Stroke::new(MEASURED, 2.0);
+/// Factor beyond all blocks and claims that an interval may widen the axis by.
+const BEYOND_MAX: f64 = 2.0;
 
 /// A cell's row of the plot, from its upper edge.
 struct Row<'a> {
@@ -40,7 +43,7 @@ struct Row<'a> {
 pub fn rates(record: &Record, verdict: &Verdict) -> String {
     let description =
         ["Dot: geometric mean of n blocks. Whiskers: its 95 % interval (Student's t of the \
-         logarithms). Small dots: each block."
+         logarithms), with an arrow where it leaves the plot. Small dots: each block."
             .to_owned()];
     let top = top_below(&description) + 56.0;
     let rows = rows(record, verdict, top);
@@ -75,31 +78,42 @@ fn rows<'a>(record: &Record, verdict: &'a Verdict, top: f64) -> Vec<Row<'a>> {
     rows
 }
 
-/// Returns all that must find a place on the axis.
+/// Returns what must find a place on the axis.
+///
+/// Of two blocks that differ, an interval spans many factors of ten. One such cell must not press
+/// all others together: an interval far beyond all else leaves the plot, with an arrow.
 fn values(rows: &[Row<'_>]) -> Vec<f64> {
     let mut values = Vec::new();
     for row in rows {
         values.extend(&row.blocks);
         values.extend(row.cell.claimed_rows_per_s);
-        if let Some(Estimate { value, low, high, .. }) = row.cell.rows_per_s {
-            values.extend([Some(value), low, high].into_iter().flatten());
-        }
+        values.extend(row.cell.rows_per_s.map(|it| it.value));
     }
+    let positive = || values.iter().copied().filter(|it| 0.0 < *it);
+    let lowest = positive().fold(f64::MAX, f64::min) / BEYOND_MAX;
+    let highest = positive().fold(0.0, f64::max) * BEYOND_MAX;
+    let ends = rows.iter().filter_map(|row| row.cell.rows_per_s);
+    let ends: Vec<f64> = ends
+        .flat_map(|Estimate { low, high, .. }| [low, high])
+        .flatten()
+        .map(|end| end.clamp(lowest.min(highest), highest))
+        .collect();
+    values.extend(ends);
     values
 }
 
 fn paint_legend(canvas: &Canvas<'_>, y: f64, has_claims: bool) {
     let next = legend_entry(canvas, (16.0, y), "measured, 95 % interval", |(x, y)| {
-        paint_whiskers(canvas, x - 11.0, x + 11.0, y);
+        canvas.line(&[(x - 11.0, y), (x + 11.0, y)], WHISKER);
+        paint_cap(canvas, (x - 11.0, y));
+        paint_cap(canvas, (x + 11.0, y));
         canvas.circle((x, y), 4.5, MEASURED, 1.0);
     });
     let next = legend_entry(canvas, (next, y), "one block", |point| {
-        canvas.circle(point, 2.5, MEASURED, 0.4);
+        canvas.circle(point, 2.5, MEASURED, 0.5);
     });
     if has_claims {
-        legend_entry(canvas, (next, y), "claimed", |point| {
-            Shape::Diamond.draw(canvas, point, 5.0, CLAIMED);
-        });
+        legend_entry(canvas, (next, y), "claimed", |point| paint_claim(canvas, point));
     }
 }
 
@@ -138,13 +152,14 @@ fn paint_row(canvas: &Canvas<'_>, axis: &Axis, row: &Row<'_>) {
         let y = first + LINE_HEIGHT * index as f64;
         canvas.text((16.0, y), line, Font::new(TEXT, INK), Align::Left);
     }
-    for &block in row.blocks.iter().filter(|block| 0.0 < **block) {
-        canvas.circle((axis.at(block), middle), 2.5, MEASURED, 0.4);
-    }
     if let Some(claim) = row.cell.claimed_rows_per_s {
-        Shape::Diamond.draw(canvas, (axis.at(claim), middle), 5.0, CLAIMED);
+        paint_claim(canvas, (axis.at(claim), middle));
         let font = Font::new(TEXT, CLAIMED);
         canvas.text((CLAIMED_RIGHT, middle), &number(claim), font, Align::Right);
+    }
+    // Below the whiskers, which would hide them.
+    for &block in row.blocks.iter().filter(|block| 0.0 < **block) {
+        canvas.circle((axis.at(block), middle + 9.0), 2.5, MEASURED, 0.5);
     }
     let Some(rate) = row.cell.rows_per_s else {
         let font = Font::new(TEXT, MUTED);
@@ -153,7 +168,11 @@ fn paint_row(canvas: &Canvas<'_>, axis: &Axis, row: &Row<'_>) {
         return;
     };
     if let (Some(low), Some(high)) = (rate.low, rate.high) {
-        paint_whiskers(canvas, axis.at(low), axis.at(high), middle);
+        canvas.line(&[(axis.at(low), middle), (axis.at(high), middle)], WHISKER);
+        for (end, outwards) in [(low, -1.0), (high, 1.0)] {
+            let at = (axis.at(end), middle);
+            if axis.holds(end) { paint_cap(canvas, at) } else { paint_arrow(canvas, at, outwards) }
+        }
     }
     canvas.circle((axis.at(rate.value), middle), 4.5, MEASURED, 1.0);
     let font = Font::new(TEXT, INK);
@@ -161,10 +180,17 @@ fn paint_row(canvas: &Canvas<'_>, axis: &Axis, row: &Row<'_>) {
     canvas.text((COUNT_RIGHT, middle), &rate.n.to_string(), font, Align::Right);
 }
 
-fn paint_whiskers(canvas: &Canvas<'_>, low: f64, high: f64, y: f64) {
-    let stroke = Stroke::new(MEASURED, 2.0);
-    canvas.line(&[(low, y), (high, y)], stroke);
-    for end in [low, high] {
-        canvas.line(&[(end, y - 5.0), (end, y + 5.0)], stroke);
-    }
+fn paint_claim(canvas: &Canvas<'_>, (x, y): Point) {
+    // The line is still seen where the dot of what was measured hides the diamond.
+    canvas.line(&[(x, y - 11.0), (x, y + 11.0)], Stroke::new(CLAIMED, 2.0));
+    Shape::Diamond.draw(canvas, (x, y), 5.0, CLAIMED);
+}
+
+fn paint_cap(canvas: &Canvas<'_>, (x, y): Point) {
+    canvas.line(&[(x, y - 5.0), (x, y + 5.0)], WHISKER);
+}
+
+fn paint_arrow(canvas: &Canvas<'_>, (x, y): Point, outwards: f64) {
+    let back = x - 8.0 * outwards;
+    canvas.polygon(&[(x + 2.0 * outwards, y), (back, y - 5.0), (back, y + 5.0)], MEASURED);
 }
