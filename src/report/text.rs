@@ -8,8 +8,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent
 use crate::{
     plan::{CellPlan, Pace, Plan, Transaction},
     record::Record,
-    stats::Estimate,
-    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, number, time_us},
+    stats::{
+        Estimate,
+        format::{number, time_us},
+    },
+    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict},
 };
 
 const BOLD: Style = Style::new().bold();
