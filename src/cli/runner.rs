@@ -160,6 +160,7 @@ impl Run {
             command: job.command,
             started_at: record::utc_now(),
             finished_at: None,
+            client_memory_peak_bytes: None,
             complete: false,
             notes: job.plan.notes.clone(),
             plan: job.plan,
@@ -198,7 +199,9 @@ impl Run {
             self.block(number, block, signals).await?;
         }
         if signals.stop.is_cancelled() {
-            self.record.notes.push("stopped by a signal; what was measured until then is valid".into());
+            self.record
+                .notes
+                .push("stopped by a signal; what was measured until then is valid".into());
         }
         Ok(())
     }
@@ -312,6 +315,7 @@ impl Run {
         self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
             && self.record.blocks.iter().all(done);
         self.record.finished_at = Some(record::utc_now());
+        self.record.client_memory_peak_bytes = record::memory_peak_bytes();
         self.directory.write(&self.record)?;
         dropped?;
         stopped

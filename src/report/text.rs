@@ -34,7 +34,14 @@ pub fn write(record: &Record, verdict: &Verdict, out: &mut dyn Write) -> io::Res
     )?;
     write_section("Verdict", &verdict.answer, out)?;
     for claim in verdict.claims.iter().filter(|claim| !verdict.answer.contains(&claim.sentence)) {
-        writeln!(out, "  {}{}{:#} {}", style(claim.outcome), mark(claim.outcome), BOLD, claim.sentence)?;
+        writeln!(
+            out,
+            "  {}{}{:#} {}",
+            style(claim.outcome),
+            mark(claim.outcome),
+            BOLD,
+            claim.sentence
+        )?;
     }
     write_section("Why", &verdict.reasons, out)?;
     write_section("Caveats", &verdict.caveats, out)?;
@@ -60,7 +67,16 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         plan.table.name,
         if plan.table.unlogged { " (UNLOGGED)" } else { "" },
     )?;
-    let mut table = new_table(&["cell", "strategy", "rows/op", "workers", "transaction", "pool", "pace", "stop"]);
+    let mut table = new_table(&[
+        "cell",
+        "strategy",
+        "rows/op",
+        "workers",
+        "transaction",
+        "pool",
+        "pace",
+        "stop",
+    ]);
     for cell in &plan.cells {
         table.add_row(plan_row(cell));
     }
@@ -173,7 +189,8 @@ fn row(cell: &CellVerdict, has_claims: bool, has_baseline: bool) -> Vec<Cell> {
         row.push(claimed(cell.claimed_speedup, "x"));
         row.push(estimate(cell.speedup, "x"));
     }
-    let latency = |nanos: u64| right(if nanos == 0 { "–".into() } else { time_us(nanos as f64 / 1e3) });
+    let latency =
+        |nanos: u64| right(if nanos == 0 { "–".into() } else { time_us(nanos as f64 / 1e3) });
     row.push(latency(cell.service_ns_p50));
     row.push(latency(cell.service_ns_p99));
     row.push(right(cell.rows_per_s.map_or(0, |rate| rate.n).to_string()));
