@@ -73,7 +73,7 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
         Err(error) => {
             progress.finish();
             directory.discard();
-            return signals.exit().map_or(Err(error), Ok);
+            return signals.exit().ok_or(error);
         }
     };
     let mut run = match Run::begin(job, common, directory, progress, &server).await {
