@@ -12,9 +12,9 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Time},
     controller::{Fixed, Setting},
-    engine::{self, BlockOutcome, BlockSpec, Building, Ended},
+    engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::Kind,
     plan::{BlockPlan, Plan},
     record::{
@@ -244,7 +244,7 @@ impl Run {
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
             generator: (self.generator_seed_of)(block),
-            building: Building::Thread,
+            time: Time::Real,
         };
         let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
         let (directory, progress) = (&mut self.directory, &self.progress);
@@ -351,7 +351,8 @@ fn block_record(
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
-        outcome.samples.map(|(before, after)| count(&after).saturating_sub(count(&before)))
+        let samples = outcome.samples.as_ref();
+        samples.map(|(before, after)| count(after).saturating_sub(count(before)))
     };
     let latency = Kind::ALL.into_iter().filter_map(|kind| {
         let histogram = measurement.histograms.of(kind);
@@ -387,6 +388,7 @@ fn block_record(
         wal_bytes: difference(|sample| sample.wal_bytes),
         wal_full_page_images: difference(|sample| sample.wal_full_page_images),
         checkpoints: difference(|sample| sample.checkpoints),
+        wait_events: outcome.wait_events.clone(),
         latency: latency.collect(),
     }
 }

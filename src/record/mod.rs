@@ -115,6 +115,10 @@ pub struct BlockRecord {
     pub wal_full_page_images: Option<u64>,
     /// Checkpoints that began while the block ran.
     pub checkpoints: Option<u64>,
+    /// How often a session of ours that was not idle was seen to wait for each event, a sample a
+    /// window; `CPU` where it waited for nothing.
+    #[serde(default)]
+    pub wait_events: BTreeMap<String, u64>,
     /// Latencies by kind.
     pub latency: BTreeMap<String, EncodedHistogram>,
 }

@@ -9,6 +9,9 @@ use crate::{
     verdict::cells,
 };
 
+/// Sightings of sessions below which their shares are not worth a sentence.
+const WAIT_SAMPLES_MIN: u64 = 30;
+
 pub(super) fn claim(
     record: &Record,
     claim: &ClaimPlan,
@@ -86,6 +89,8 @@ pub(super) fn reasons(
     });
     sentences.extend(claimed.filter_map(|cell| batch_cost(record, cell)));
     sentences.extend(efficiencies(record, cells));
+    let is_claimed = |cell: &&CellVerdict| cell.claimed_rows_per_s.is_some();
+    sentences.extend(cells.iter().filter(is_claimed).filter_map(waits));
     sentences
 }
 
@@ -149,12 +154,13 @@ fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let plan = &record.plan.cells[cell.cell];
     let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
     Some(format!(
-        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}); {:.0} % of its \
-         service time is encoding on the client.",
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {}x as much); \
+         {:.1} % of its service time is encoding on the client.",
         cell.name,
         number(rows),
         time_us(rows * workers / rate.value * 1e6),
         time_us(rows * workers / claimed * 1e6),
+        number(rate.value / claimed),
         cell.encode_share * 100.0,
     ))
 }
@@ -184,6 +190,25 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// What the server's side of a cell was busy with, where it was sampled often enough to say so.
+fn waits(cell: &CellVerdict) -> Option<String> {
+    if cell.wait_samples < WAIT_SAMPLES_MIN {
+        return None;
+    }
+    let shares: Vec<String> = cell
+        .wait_events
+        .iter()
+        .take(3)
+        .map(|(event, share)| format!("{event} {:.0} %", share * 100.0))
+        .collect();
+    Some(format!(
+        "{}: sessions at work were seen in {} ({} samples).",
+        cell.name,
+        shares.join(", "),
+        cell.wait_samples
+    ))
 }
 
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
@@ -241,7 +266,7 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
     if !cell.outliers.is_empty() {
         let list: Vec<String> = cell.outliers.iter().map(ToString::to_string).collect();
         sentences.push(format!(
-            "{name}: repetition {} lies far from the rest; it is in the numbers.",
+            "{name}: repetition {} lies far from the rest; it is in the numbers all the same.",
             list.join(", ")
         ));
     }
