@@ -137,17 +137,27 @@ impl Run {
         let generator = Generator::article_user(job.plan.seed);
         let name = schema_name();
         let target = PgTarget::connect(server.options.clone(), &name, table, generator).await;
-        let target = match target {
-            Ok(target) => target,
+        progress.say("measuring round trip and commit");
+        let (target, info) = match target {
+            Err(error) => (None, Err(error)),
+            Ok(target) => {
+                let info = target.info().await;
+                (Some(target), info)
+            }
+        };
+        let info = match info {
+            Ok(info) => info,
             Err(error) => {
                 progress.finish();
                 directory.discard();
+                if let Some(target) = target {
+                    target.close().await?;
+                }
                 return Err(error.into());
             }
         };
-        progress.say("measuring round trip and commit");
         let environment = Environment {
-            server: target.info().await?,
+            server: info,
             private_server: server.cluster.is_some(),
             client: Host::here(),
             storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),
@@ -172,7 +182,7 @@ impl Run {
             directory,
             progress,
             record,
-            target: Some(target),
+            target,
             generator_seed_of: |block| Generator::article_user(block.seed),
             time_limit: job.time_limit,
             started,

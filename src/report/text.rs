@@ -8,8 +8,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent
 use crate::{
     plan::{CellPlan, Pace, Plan, Transaction},
     record::Record,
-    stats::Estimate,
-    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, number, time_us},
+    stats::{
+        Estimate,
+        format::{number, time_us},
+    },
+    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -200,8 +203,10 @@ fn estimate(estimate: Option<Estimate>, unit: &str) -> Cell {
 
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.remove_style(TableComponent::HorizontalLines);
+    table.load_preset(presets::NOTHING);
+    for line in [TableComponent::HeaderLines, TableComponent::MiddleHeaderIntersections] {
+        table.set_style(line, '─');
+    }
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| match *title {
         "cell" | "strategy" | "transaction" | "pace" | "stop" => Cell::new(title),

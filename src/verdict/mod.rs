@@ -5,8 +5,6 @@
 mod cells;
 mod words;
 
-pub(crate) use self::words::{number, time_us};
-
 use serde::{Deserialize, Serialize};
 
 use crate::{

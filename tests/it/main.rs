@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cluster;
+mod report;
+mod report_fixture;
 mod runs;
 mod tidy;
