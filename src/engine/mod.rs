@@ -140,7 +140,8 @@ pub async fn run_block<T: Target>(
     };
     let abandoned = block.drive(controller, stop, on_window).await;
     let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
-    let wait_events = block.wait_events;
+    let wait_events = std::mem::take(&mut block.wait_events);
+    drop(block);
 
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
