@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, RecycleResult};
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::Error;
 
-use super::{PgSession, PgTarget, error};
+use super::{PgSession, PgTarget, admin, error};
 use crate::{
     rows::ColumnSpec,
     strategy::quoted,
@@ -53,6 +53,9 @@ impl managed::Manager for Sessions {
     }
 
     async fn recycle(&self, session: &mut PgSession, metrics: &Metrics) -> RecycleResult<Error> {
+        if session.is_lost() {
+            return Err(RecycleError::message("the connection was lost"));
+        }
         managed::Manager::recycle(&self.manager, &mut session.client, metrics).await
     }
 }
@@ -78,8 +81,10 @@ impl std::ops::DerefMut for PgLease {
 pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let (options, tls) = (&target.options, target.tls.clone());
+    let mut session = options.config.clone();
+    session.application_name(admin::session_name(options, &target.schema));
     let sessions = Sessions {
-        manager: deadpool_postgres::Manager::from_config(options.config.clone(), tls, config),
+        manager: deadpool_postgres::Manager::from_config(session, tls, config),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
         table: target.table.name.clone(),
         columns: target.generator.columns(),
