@@ -170,6 +170,7 @@ impl Run {
             command: job.command,
             started_at: record::utc_now(),
             finished_at: None,
+            client_memory_peak_bytes: None,
             complete: false,
             notes: job.plan.notes.clone(),
             plan: job.plan,
@@ -324,6 +325,7 @@ impl Run {
         self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
             && self.record.blocks.iter().all(done);
         self.record.finished_at = Some(record::utc_now());
+        self.record.client_memory_peak_bytes = record::memory_peak_bytes();
         self.directory.write(&self.record)?;
         dropped?;
         stopped

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     directory::{Directory, RecordError, WindowRow, read, read_windows},
-    environment::{Environment, Host, SystemTime},
+    environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
 };
 use crate::{
@@ -38,6 +38,8 @@ pub struct Record {
     pub started_at: String,
     /// When it ended, in UTC; `None` if it was killed.
     pub finished_at: Option<String>,
+    /// Most memory that batchpilot itself had resident, in bytes; `None` if it was killed.
+    pub client_memory_peak_bytes: Option<u64>,
     /// Whether every block of the plan was run to its end.
     pub complete: bool,
     /// What was to be run, as resolved.
