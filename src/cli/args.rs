@@ -77,7 +77,7 @@ pub(super) struct Reproduce {
     /// Insert the documented 100,000 rows in every cell and every repetition, however long it takes.
     #[arg(long)]
     pub(super) full: bool,
-    /// Repetitions of each cell; more give narrower intervals [default: 5].
+    /// Repetitions of each cell; more give narrower intervals [default: 9].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) repetitions: Option<u32>,
     #[command(flatten)]

@@ -16,7 +16,7 @@ const SCENARIO: &str = include_str!("../../scenarios/reproduce.toml");
 /// The documented number of rows.
 const ROWS: u64 = 100_000;
 /// No repetition starts that would not end within this time: reports take the rest of 3 minutes.
-const TIME_LIMIT: Duration = Duration::from_secs(160);
+const TIME_LIMIT: Duration = Duration::from_secs(150);
 
 pub(super) fn run(arguments: &Reproduce) -> anyhow::Result<Exit> {
     let mut scenario = Scenario::parse(SCENARIO, "scenarios/reproduce.toml")?.scenario;

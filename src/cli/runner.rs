@@ -12,9 +12,9 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Time},
     controller::{Fixed, Setting},
-    engine::{self, BlockOutcome, BlockSpec, Building, Ended},
+    engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::Kind,
     plan::{BlockPlan, Plan},
     record::{
@@ -73,7 +73,7 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
         Err(error) => {
             progress.finish();
             directory.discard();
-            return signals.exit().map_or(Err(error), Ok);
+            return signals.exit().ok_or(error);
         }
     };
     let mut run = match Run::begin(job, common, directory, progress, &server).await {
@@ -152,21 +152,22 @@ impl Run {
         let generator = Generator::article_user(job.plan.seed);
         let name = schema_name();
         let target = PgTarget::connect(server.options.clone(), &name, table, generator).await;
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => {
-                progress.finish();
-                directory.discard();
-                return Err(error.into());
+        progress.say("measuring round trip and commit");
+        let (target, info) = match target {
+            Err(error) => (None, Err(error)),
+            Ok(target) => {
+                let info = target.info().await;
+                (Some(target), info)
             }
         };
-        progress.say("measuring round trip and commit");
-        let info = match target.info().await {
+        let info = match info {
             Ok(info) => info,
             Err(error) => {
                 progress.finish();
-                drop(target.close().await);
                 directory.discard();
+                if let Some(target) = target {
+                    target.close().await?;
+                }
                 return Err(error.into());
             }
         };
@@ -184,6 +185,7 @@ impl Run {
             command: job.command,
             started_at: record::utc_now(),
             finished_at: None,
+            client_memory_peak_bytes: None,
             complete: false,
             notes: job.plan.notes.clone(),
             plan: job.plan,
@@ -195,7 +197,7 @@ impl Run {
             directory,
             progress,
             record,
-            target: Some(target),
+            target,
             generator_seed_of: |block| Generator::article_user(block.seed),
             time_limit: job.time_limit,
             started,
@@ -267,7 +269,7 @@ impl Run {
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
             generator: (self.generator_seed_of)(block),
-            building: Building::Thread,
+            time: Time::Real,
         };
         let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
         let (directory, progress) = (&mut self.directory, &self.progress);
@@ -338,6 +340,7 @@ impl Run {
         self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
             && self.record.blocks.iter().all(done);
         self.record.finished_at = Some(record::utc_now());
+        self.record.client_memory_peak_bytes = record::memory_peak_bytes();
         self.directory.write(&self.record)?;
         dropped?;
         stopped
@@ -373,7 +376,8 @@ fn block_record(
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
-        outcome.samples.map(|(before, after)| count(&after).saturating_sub(count(&before)))
+        let samples = outcome.samples.as_ref();
+        samples.map(|(before, after)| count(after).saturating_sub(count(before)))
     };
     let latency = Kind::ALL.into_iter().filter_map(|kind| {
         let histogram = measurement.histograms.of(kind);
@@ -409,6 +413,7 @@ fn block_record(
         wal_bytes: difference(|sample| sample.wal_bytes),
         wal_full_page_images: difference(|sample| sample.wal_full_page_images),
         checkpoints: difference(|sample| sample.checkpoints),
+        wait_events: outcome.wait_events.clone(),
         latency: latency.collect(),
     }
 }

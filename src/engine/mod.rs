@@ -6,6 +6,7 @@ mod supply;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,10 +14,9 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::supply::Building;
 use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Instant, Time},
     controller::{Controller, Decision, Setting},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
@@ -37,8 +37,8 @@ pub struct BlockSpec<'a> {
     pub client_threads: u32,
     /// Makes the rows.
     pub generator: Generator,
-    /// Where the rows are built.
-    pub building: Building,
+    /// Which time the target lives in: a simulated one in virtual time, and without real rows.
+    pub time: Time,
 }
 
 /// What came of a block.
@@ -69,6 +69,8 @@ pub struct BlockOutcome {
     pub client_cpu: Duration,
     /// The server's counters before the first and after the last operation.
     pub samples: Option<(ServerSample, ServerSample)>,
+    /// How often a session that was not idle was seen to wait for each event, a sample a window.
+    pub wait_events: BTreeMap<String, u64>,
 }
 
 /// Rejections kept of one block.
@@ -132,14 +134,22 @@ pub async fn run_block<T: Target>(
 
     let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
-    let mut block =
-        Block { target, spec, shared: Arc::clone(&shared), cpu: cpu_before, last: before };
+    let mut block = Block {
+        target,
+        spec,
+        shared: Arc::clone(&shared),
+        cpu: cpu_before,
+        last: before.clone(),
+        wait_events: BTreeMap::new(),
+    };
     let abandoned = block.drive(controller, stop, on_window).await;
     let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
+    let wait_events = std::mem::take(&mut block.wait_events);
     drop(block);
 
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
+    outcome.wait_events = wait_events;
     if let (Some(before), Ok(after)) = (before, target.sample().await) {
         outcome.samples = Some((before, after));
     }
@@ -158,7 +168,7 @@ fn start<P: Pool>(
     Shared {
         pool,
         limiter: Limiter::new(setting),
-        supply: Supply::start(spec.generator, spec.building, rows_max, cell.batch_rows),
+        supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
         recorder: Mutex::default(),
         ledger: Mutex::default(),
@@ -166,6 +176,7 @@ fn start<P: Pool>(
         transaction: cell.transaction,
         on_error: cell.on_error,
         seed: spec.seed,
+        time: spec.time,
         started: clock::now(),
         deadline: cell.stop.seconds.map(Duration::from_secs_f64),
         drain_until: drain_until(cell),
@@ -201,6 +212,7 @@ struct Block<'a, T: Target> {
     shared: Arc<Shared<T::Pool>>,
     cpu: Duration,
     last: Option<ServerSample>,
+    wait_events: BTreeMap<String, u64>,
 }
 
 impl<T: Target> Block<'_, T> {
@@ -215,6 +227,10 @@ impl<T: Target> Block<'_, T> {
         let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
         // After a stall: one long window, not a burst of empty ones.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        // One future for all turns of the loop: a new one in each would begin to wait anew.
+        let end = self.shared.drain_until.or(self.shared.deadline);
+        let patience = patience(end.map(|end| self.shared.started + end), stop.clone());
+        tokio::pin!(patience);
         let mut abandoned = false;
         let mut is_ending = false;
         loop {
@@ -237,7 +253,7 @@ impl<T: Target> Block<'_, T> {
                         break;
                     }
                 }
-                () = self.patience(stop) => {
+                () = &mut patience => {
                     workers.shutdown().await;
                     abandoned = true;
                     break;
@@ -255,21 +271,6 @@ impl<T: Target> Block<'_, T> {
     fn spawn_up_to(&self, workers: &mut JoinSet<()>, count: u32) {
         while workers.len() < count as usize {
             workers.spawn(worker::work(Arc::clone(&self.shared)));
-        }
-    }
-
-    /// Waits for as long as operations in flight may take to end.
-    async fn patience(&self, stop: &CancellationToken) {
-        let stopped = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        };
-        let Some(deadline) = self.shared.drain_until.or(self.shared.deadline) else {
-            return stopped.await;
-        };
-        tokio::select! {
-            () = stopped => (),
-            () = tokio::time::sleep_until(self.shared.started + deadline + DEADLINE_GRACE) => (),
         }
     }
 
@@ -298,12 +299,28 @@ impl<T: Target> Block<'_, T> {
     async fn activity(&mut self) -> Option<Activity> {
         let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
         let sample = sample.await.ok()?.ok()?;
-        let last = self.last.replace(sample)?;
+        for event in &sample.wait_events {
+            *self.wait_events.entry(event.clone()).or_default() += 1;
+        }
+        let last = self.last.replace(sample.clone())?;
         Some(Activity {
             wal_bytes: sample.wal_bytes.saturating_sub(last.wal_bytes),
             checkpoints: sample.checkpoints.saturating_sub(last.checkpoints),
             autovacuum_workers: sample.autovacuum_workers,
         })
+    }
+}
+
+/// Waits for as long as operations in flight may take to end.
+async fn patience(deadline: Option<Instant>, stop: CancellationToken) {
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    let Some(deadline) = deadline else { return stopped.await };
+    tokio::select! {
+        () = stopped => (),
+        () = tokio::time::sleep_until(deadline + DEADLINE_GRACE) => (),
     }
 }
 
@@ -340,6 +357,7 @@ async fn finish<P: Pool>(
         overloaded: shared.pacer.is_overloaded() || 0 < never_started,
         client_cpu,
         samples: None,
+        wait_events: BTreeMap::new(),
     }
 }
 

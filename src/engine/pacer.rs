@@ -167,7 +167,9 @@ mod tests {
     fn what_found_the_queue_full_is_counted_too() {
         for (queue_max, taken) in [(1, 0), (3, 2), (7, 7), (1_000, 20)] {
             let pacer = pacer(Arrival::Fixed, queue_max);
-            (0..taken).for_each(|_| drop(pacer.next(ms(1_000), Some(ms(500)))));
+            for _ in 0..taken {
+                assert!(pacer.next(ms(1_000), Some(ms(500))).is_some());
+            }
             assert!(pacer.backlog(ms(1_000), Some(ms(500))) <= queue_max);
             // Due at 0, 10, … 490 ms.
             assert_eq!(pacer.never_started(ms(500)), 50 - taken, "{queue_max} {taken}");

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Mutex;
 
 use crate::{
-    clock,
+    clock::{self, Time},
     rows::{Chunk, Generator, RowRange, RowSlice},
     target::Batch,
 };
@@ -23,16 +23,6 @@ use crate::{
 const CHUNK_ROWS: u64 = 2_048;
 /// Chunks built ahead.
 const CHUNKS_AHEAD: usize = 4;
-
-/// Where rows are built.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Building {
-    /// By a thread of its own: for a real target.
-    Thread,
-    /// Not at all, only counted: for a simulated target, which looks at no row, and for virtual
-    /// time, which does not wait for threads.
-    Counted,
-}
 
 /// Hands rows to workers, each row once.
 #[derive(Debug)]
@@ -59,14 +49,15 @@ impl Supply {
     /// Starts to build rows `0..rows_max`; `batch_rows` is a hint for the size of chunks.
     pub(crate) fn start(
         generator: Generator,
-        building: Building,
+        time: Time,
         rows_max: Option<u64>,
         batch_rows: u64,
     ) -> Supply {
         let rows_max = rows_max.unwrap_or(u64::MAX);
-        let source = match building {
-            Building::Counted => Source::Counted,
-            Building::Thread => Source::Thread(spawn_builder(generator, rows_max, batch_rows)),
+        let source = match time {
+            // A simulated target looks at no row, and virtual time does not wait for threads.
+            Time::Virtual => Source::Counted,
+            Time::Real => Source::Thread(spawn_builder(generator, rows_max, batch_rows)),
         };
         Supply {
             generator,
@@ -187,6 +178,11 @@ impl<'a> Reserved<'a> {
         self.taken
     }
 
+    /// Returns the index of the first row: what tells operations apart.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.taken[0].start
+    }
+
     pub(crate) fn rows_wait(&self) -> Duration {
         self.rows_wait
     }
@@ -231,12 +227,12 @@ mod tests {
     /// Batches of every size cover every row once, whatever the remainder.
     #[tokio::test]
     async fn every_row_is_handed_out_once() {
-        for building in [Building::Thread, Building::Counted] {
+        for time in [Time::Real, Time::Virtual] {
             for (rows, batch_rows) in
                 [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (9_000, 5_000)]
             {
                 let generator = Generator::article_user(1);
-                let supply = Supply::start(generator, building, Some(rows), batch_rows);
+                let supply = Supply::start(generator, time, Some(rows), batch_rows);
                 let mut all = RowSet::default();
                 let mut batches = 0;
                 loop {
@@ -258,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_attempt_gets_the_same_rows() {
-        let supply = Supply::start(Generator::article_user(1), Building::Thread, None, 5_000);
+        let supply = Supply::start(Generator::article_user(1), Time::Real, None, 5_000);
         let mut batch = Reserved::new(&supply, supply.reserve(5_000)).await;
         batch.next().await;
         batch.rewind();

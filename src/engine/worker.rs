@@ -17,7 +17,7 @@ use super::{
     supply::{Reserved, Supply},
 };
 use crate::{
-    clock::{self, Instant},
+    clock::{self, Alarm, Instant, Time},
     measure::{OperationSample, Recorder},
     plan::{OnError, Transaction},
     rows::{RowRange, RowSet},
@@ -43,6 +43,7 @@ pub(crate) struct Shared<P> {
     pub(super) transaction: Transaction,
     pub(super) on_error: OnError,
     pub(super) seed: u64,
+    pub(super) time: Time,
     pub(super) started: Instant,
     /// Operations due at or past it do not start, as an offset from `started`.
     pub(super) deadline: Option<Duration>,
@@ -96,7 +97,8 @@ struct Failure {
 /// Runs operations until the block ends.
 pub(super) async fn work<P: Pool>(shared: std::sync::Arc<Shared<P>>) {
     let mut held = None;
-    while shared.run_next(&mut held).await {}
+    let mut alarm = Alarm::new(shared.time);
+    while shared.run_next(&mut held, &mut alarm).await {}
     if let Some(held) = held {
         shared.commit_rest(held).await;
     }
@@ -116,14 +118,14 @@ impl<P> Shared<P> {
     }
 
     /// Waits for the next intended start and returns it, or `None` when the block is over.
-    async fn next_start(&self) -> Option<Instant> {
+    async fn next_start(&self, alarm: &mut Alarm) -> Option<Instant> {
         if self.is_over() {
             return None;
         }
         let due = self.started + self.pacer.next(since(self.started), self.deadline)?;
         if clock::now() < due {
             tokio::select! {
-                () = clock::sleep_until(due) => (),
+                () = alarm.wait_until(due) => (),
                 () = self.halt.cancelled() => return None,
             }
         }
@@ -177,9 +179,9 @@ impl<P> Shared<P> {
 
 impl<P: Pool> Shared<P> {
     /// Runs the next operation; returns `false` when there is none.
-    async fn run_next(&self, held: &mut Option<Held<P::Lease>>) -> bool {
+    async fn run_next(&self, held: &mut Option<Held<P::Lease>>, alarm: &mut Alarm) -> bool {
         let (_permit, setting, epoch) = self.limiter.acquire().await;
-        let Some(due) = self.next_start().await else { return false };
+        let Some(due) = self.next_start(alarm).await else { return false };
         let rows = self.supply.reserve(setting.batch_rows);
         if rows == 0 {
             return false;
@@ -203,7 +205,7 @@ impl<P: Pool> Shared<P> {
             .with_min_delay(RETRY_DELAY_MIN)
             .with_max_times(RETRIES_MAX)
             .with_jitter()
-            .with_jitter_seed(self.seed)
+            .with_jitter_seed(self.seed ^ batch.first_row())
             .build();
         loop {
             match self.attempt(held, &mut batch).await {

@@ -315,10 +315,17 @@ impl Directory {
     }
 }
 
-/// Returns the tag of a cell's latencies in `latency.hlog`: no comma, no space.
+/// Returns the tag of a cell's latencies in `latency.hlog`: no comma, no space, and only ASCII.
+///
+/// HdrHistogram's own reader takes a file in the encoding of the locale, and in that of many servers,
+/// `C`, one byte above 127 makes all of the log unreadable. So those bytes are written as `%E6`.
 fn tag(cell: &str, kind: Kind) -> String {
-    let plain = |character: char| if character.is_alphanumeric() { character } else { '_' };
-    format!("{}.{}", cell.chars().map(plain).collect::<String>(), kind.name())
+    let plain = |byte: u8| match byte {
+        128.. => format!("%{byte:02X}"),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => "_".to_owned(),
+    };
+    format!("{}.{}", cell.bytes().map(plain).collect::<String>(), kind.name())
 }
 
 /// Reads `record.json` of a directory, or the file itself.
@@ -450,6 +457,21 @@ impl WindowRow {
             wal_bytes: activity.map(|it| it.wal_bytes),
             checkpoints: activity.map(|it| it.checkpoints),
             autovacuum_workers: activity.map(|it| it.autovacuum_workers),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_ascii_without_separators() {
+        for (cell, expected) in [
+            ("plain: serial batches, 5 workers", "plain__serial_batches__5_workers.service"),
+            ("批", "%E6%89%B9.service"),
+        ] {
+            assert_eq!(tag(cell, Kind::Service), expected);
         }
     }
 }

@@ -69,6 +69,27 @@ impl Host {
     }
 }
 
+/// Returns the most memory that this process had resident since it started, in bytes.
+///
+/// Linux's `ru_maxrss` survives exec: a small program started by a large one would report the large
+/// one. So the peak of this program alone is read where there is one, `VmHWM` of proc(5).
+pub fn memory_peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok();
+    status.as_deref().and_then(parse_peak).or_else(|| {
+        let usage =
+            nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
+        // In KiB, but for macOS, which counts bytes.
+        let unit = if cfg!(target_vendor = "apple") { 1 } else { 1_024 };
+        Some(u64::try_from(usage.max_rss()).ok()? * unit)
+    })
+}
+
+fn parse_peak(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
 /// CPU time of the whole machine since it started, from `/proc/stat`, in ticks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SystemTime {
@@ -100,6 +121,14 @@ impl SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_peak_is_read_in_bytes() {
+        let status = "VmPeak:\t  900 kB\nVmHWM:\t   12 kB\nVmRSS:\t    8 kB\n";
+        assert_eq!(parse_peak(status), Some(12 * 1_024));
+        assert_eq!(parse_peak("VmRSS:\t 8 kB\n"), None);
+        assert!(memory_peak_bytes().is_some_and(|peak| 1_000_000 < peak));
+    }
 
     #[test]
     fn steal_is_a_share_of_all_time() {

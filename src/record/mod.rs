@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     directory::{Directory, RecordError, WindowRow, read, read_windows},
-    environment::{Environment, Host, SystemTime},
+    environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
 };
 use crate::{
@@ -38,6 +38,8 @@ pub struct Record {
     pub started_at: String,
     /// When it ended, in UTC; `None` if it was killed.
     pub finished_at: Option<String>,
+    /// Most memory that batchpilot itself had resident, in bytes; `None` if it was killed.
+    pub client_memory_peak_bytes: Option<u64>,
     /// Whether every block of the plan was run to its end.
     pub complete: bool,
     /// What was to be run, as resolved.
@@ -113,6 +115,10 @@ pub struct BlockRecord {
     pub wal_full_page_images: Option<u64>,
     /// Checkpoints that began while the block ran.
     pub checkpoints: Option<u64>,
+    /// How often a session of ours that was not idle was seen to wait for each event, a sample a
+    /// window; `CPU` where it waited for nothing.
+    #[serde(default)]
+    pub wait_events: BTreeMap<String, u64>,
     /// Latencies by kind.
     pub latency: BTreeMap<String, EncodedHistogram>,
 }

@@ -1,5 +1,8 @@
 //! Shows records and verdicts: computes nothing, takes its writer as a parameter.
 
+mod html;
+pub mod json;
+pub mod svg;
 pub mod text;
 
 use crate::{
@@ -7,7 +10,31 @@ use crate::{
     verdict::Verdict,
 };
 
+/// The plots of a record, as SVG.
+struct Plots {
+    rates: String,
+    latency: String,
+    over_time: String,
+}
+
 /// Draws every file of a report: name in the run's directory, and content.
-pub fn files(_: &Record, _: &Verdict, _: &[WindowRow]) -> Vec<(&'static str, Vec<u8>)> {
-    Vec::new()
+///
+/// The same record gives the same bytes, whatever became of the run.
+pub fn files(
+    record: &Record,
+    verdict: &Verdict,
+    windows: &[WindowRow],
+) -> Vec<(&'static str, Vec<u8>)> {
+    let plots = Plots {
+        rates: svg::rates(record, verdict),
+        latency: svg::latency(record, verdict),
+        over_time: svg::over_time(record, windows),
+    };
+    let page = html::page(record, verdict, &plots);
+    vec![
+        ("plots/rates.svg", plots.rates.into_bytes()),
+        ("plots/latency.svg", plots.latency.into_bytes()),
+        ("plots/over_time.svg", plots.over_time.into_bytes()),
+        ("report.html", page.into_bytes()),
+    ]
 }

@@ -3,13 +3,16 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use crate::{
     plan::{CellPlan, Pace, Plan, Transaction},
     record::Record,
-    stats::Estimate,
-    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, number, time_us},
+    stats::{
+        Estimate,
+        format::{number, time_us},
+    },
+    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -32,17 +35,7 @@ pub fn write(record: &Record, verdict: &Verdict, out: &mut dyn Write) -> io::Res
         "Measured: geometric mean of the blocks and its 95 % interval; latencies: service, of one \
          operation."
     )?;
-    write_section("Verdict", &verdict.answer, out)?;
-    for claim in verdict.claims.iter().filter(|claim| !verdict.answer.contains(&claim.sentence)) {
-        writeln!(
-            out,
-            "  {}{}{:#} {}",
-            style(claim.outcome),
-            mark(claim.outcome),
-            BOLD,
-            claim.sentence
-        )?;
-    }
+    write_verdict(verdict, out)?;
     write_section("Why", &verdict.reasons, out)?;
     write_section("Caveats", &verdict.caveats, out)?;
     write_section("Notes", &record.notes, out)
@@ -210,7 +203,10 @@ fn estimate(estimate: Option<Estimate>, unit: &str) -> Cell {
 
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::NOTHING);
+    for line in [TableComponent::HeaderLines, TableComponent::MiddleHeaderIntersections] {
+        table.set_style(line, '─');
+    }
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| match *title {
         "cell" | "strategy" | "transaction" | "pace" | "stop" => Cell::new(title),
@@ -229,6 +225,20 @@ fn write_section(title: &str, sentences: &[String], out: &mut dyn Write) -> io::
     }
     writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
     for sentence in sentences {
+        writeln!(out, "  {sentence}")?;
+    }
+    Ok(())
+}
+
+/// Claims with a mark each, then what else the verdict answers.
+fn write_verdict(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n{BOLD}Verdict{BOLD:#}")?;
+    for claim in &verdict.claims {
+        let style = style(claim.outcome);
+        writeln!(out, "  {style}{}{style:#} {}", mark(claim.outcome), claim.sentence)?;
+    }
+    let is_claim = |sentence: &&String| verdict.claims.iter().any(|it| it.sentence == **sentence);
+    for sentence in verdict.answer.iter().filter(|sentence| !is_claim(sentence)) {
         writeln!(out, "  {sentence}")?;
     }
     Ok(())

@@ -4,6 +4,8 @@
 //! the error of a rate grows with it. One block is one observation; what lies inside a block is
 //! not independent and never enters here.
 
+pub(crate) mod format;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 

@@ -61,7 +61,7 @@ pub struct Inserted {
 }
 
 /// The server's own counters at a moment. Differences of two samples say what happened between.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ServerSample {
     /// Position of the write-ahead log, in bytes.
     pub wal_bytes: u64,
@@ -71,6 +71,9 @@ pub struct ServerSample {
     pub checkpoints: u64,
     /// Autovacuum workers running now.
     pub autovacuum_workers: u64,
+    /// What each of our sessions that is not idle waits for now, as `type:event`; `CPU` for one
+    /// that waits for nothing (PostgreSQL manual, `pg_stat_activity`).
+    pub wait_events: Vec<String>,
 }
 
 /// A database that rows can be inserted into.

@@ -1,5 +1,7 @@
 //! The numbers of each cell, from its valid blocks.
 
+use std::collections::BTreeMap;
+
 use super::CellVerdict;
 use crate::{
     measure::Kind,
@@ -49,6 +51,7 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
         if total(Kind::Service) > 0.0 { total(kind) / total(Kind::Service) } else { 0.0 }
     };
     let has_commit = matches!(plan.transaction, Transaction::Every(_)) && !commit.is_empty();
+    let waits = added_waits(&blocks);
     CellVerdict {
         cell,
         name: plan.name.clone(),
@@ -72,11 +75,29 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
         full_page_images_a_row: server(|block| block.wal_full_page_images),
         rows,
         operations: blocks.iter().map(|block| block.operations).sum(),
+        wait_samples: waits.values().sum(),
+        wait_events: shares(&waits),
         outliers: stats::outliers(&rates)
             .into_iter()
             .map(|index| blocks[index].repetition)
             .collect(),
     }
+}
+
+fn added_waits(blocks: &[&BlockRecord]) -> BTreeMap<String, u64> {
+    let mut sum = BTreeMap::new();
+    for (event, count) in blocks.iter().flat_map(|block| &block.wait_events) {
+        *sum.entry(event.clone()).or_default() += count;
+    }
+    sum
+}
+
+fn shares(waits: &BTreeMap<String, u64>) -> Vec<(String, f64)> {
+    let total: u64 = waits.values().sum();
+    let mut shares: Vec<(String, f64)> =
+        waits.iter().map(|(event, count)| (event.clone(), *count as f64 / total as f64)).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    shares
 }
 
 fn total_ns(blocks: &[&BlockRecord], kind: Kind) -> f64 {

@@ -5,8 +5,6 @@
 mod cells;
 mod words;
 
-pub(crate) use self::words::{interval, number, time_us};
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -106,6 +104,10 @@ pub struct CellVerdict {
     pub rows: u64,
     /// Operations, over all valid blocks.
     pub operations: u64,
+    /// What the server's sessions were seen to wait for, the most frequent first: event and share.
+    pub wait_events: Vec<(String, f64)>,
+    /// How many sessions were seen, over all samples.
+    pub wait_samples: u64,
     /// Repetitions that lie far from the rest. They are in the numbers all the same.
     pub outliers: Vec<u32>,
 }

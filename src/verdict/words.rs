@@ -4,10 +4,16 @@ use super::{CellVerdict, Outcome};
 use crate::{
     plan::{CellPlan, ClaimPlan, ClaimUnit, Pace, Transaction},
     record::Record,
-    stats::Estimate,
+    stats::{
+        Estimate,
+        format::{interval, number, time_ns, time_us},
+    },
     strategy::Strategy,
     verdict::cells,
 };
+
+/// Sightings of sessions below which their shares are not worth a sentence.
+const WAIT_SAMPLES_MIN: u64 = 30;
 
 pub(super) fn claim(
     record: &Record,
@@ -86,6 +92,8 @@ pub(super) fn reasons(
     });
     sentences.extend(claimed.filter_map(|cell| batch_cost(record, cell)));
     sentences.extend(efficiencies(record, cells));
+    let is_claimed = |cell: &&CellVerdict| cell.claimed_rows_per_s.is_some();
+    sentences.extend(cells.iter().filter(is_claimed).filter_map(waits));
     sentences
 }
 
@@ -149,12 +157,13 @@ fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let plan = &record.plan.cells[cell.cell];
     let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
     Some(format!(
-        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}); {:.0} % of its \
-         service time is encoding on the client.",
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {}x as much); \
+         {:.1} % of its service time is encoding on the client.",
         cell.name,
         number(rows),
         time_us(rows * workers / rate.value * 1e6),
         time_us(rows * workers / claimed * 1e6),
+        number(rate.value / claimed),
         cell.encode_share * 100.0,
     ))
 }
@@ -184,6 +193,25 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// What the server's side of a cell was busy with, where it was sampled often enough to say so.
+fn waits(cell: &CellVerdict) -> Option<String> {
+    if cell.wait_samples < WAIT_SAMPLES_MIN {
+        return None;
+    }
+    let shares: Vec<String> = cell
+        .wait_events
+        .iter()
+        .take(3)
+        .map(|(event, share)| format!("{event} {:.0} %", share * 100.0))
+        .collect();
+    Some(format!(
+        "{}: sessions at work were seen in {} ({} samples).",
+        cell.name,
+        shares.join(", "),
+        cell.wait_samples
+    ))
 }
 
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
@@ -241,7 +269,7 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
     if !cell.outliers.is_empty() {
         let list: Vec<String> = cell.outliers.iter().map(ToString::to_string).collect();
         sentences.push(format!(
-            "{name}: repetition {} lies far from the rest; it is in the numbers.",
+            "{name}: repetition {} lies far from the rest; it is in the numbers all the same.",
             list.join(", ")
         ));
     }
@@ -258,72 +286,4 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
         ));
     }
     sentences
-}
-
-/// `3,125` or `7.96`: three significant digits at least, thousands separated.
-pub(crate) fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        size if size >= 100.0 || value.fract().abs() < 1e-9 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.decimals$}");
-    let (whole, fraction) = text.split_once('.').map_or((&text[..], None), |(w, f)| (w, Some(f)));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if 0 < index && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    fraction.map_or_else(|| format!("{sign}{grouped}"), |it| format!("{sign}{grouped}.{it}"))
-}
-
-/// `7.96 [7.41, 8.55]`, or the number alone where there is no interval.
-pub(crate) fn interval(estimate: Estimate) -> String {
-    match (estimate.low, estimate.high) {
-        (Some(low), Some(high)) => {
-            format!("{} [{}, {}]", number(estimate.value), number(low), number(high))
-        }
-        _ => format!("{} (one block, no interval)", number(estimate.value)),
-    }
-}
-
-fn time_ns(nanos: u64) -> String {
-    time_us(nanos as f64 / 1e3)
-}
-
-/// `139 µs`, `1.28 ms`, `2.50 s`.
-pub(crate) fn time_us(micros: f64) -> String {
-    match micros {
-        _ if 999_500.0 <= micros => format!("{} s", number(micros / 1e6)),
-        _ if 999.5 <= micros => format!("{} ms", number(micros / 1e3)),
-        _ => format!("{} µs", number(micros)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        let cases: &[(f64, &str)] = &[
-            (781.0, "781"),
-            (3125.4, "3,125"),
-            (7.956, "7.96"),
-            (12.34, "12.3"),
-            (8.0, "8"),
-            (1_234_567.0, "1,234,567"),
-            (0.056, "0.06"),
-            (-1234.5, "-1,234"),
-        ];
-        for (value, want) in cases {
-            assert_eq!(number(*value), *want);
-        }
-        assert_eq!(time_us(1280.0), "1.28 ms");
-        assert_eq!(time_us(139.3), "139 µs");
-        assert_eq!(time_us(2_500_000.0), "2.50 s");
-    }
 }

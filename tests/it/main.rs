@@ -4,9 +4,12 @@
 
 mod bad_days;
 mod cluster;
+mod command_line;
 mod frozen;
 mod postgres;
 mod proxy;
+mod report;
+mod report_fixture;
 mod runs;
 mod support;
 mod tidy;

@@ -1,610 +1,326 @@
-//! Whole runs from the command line, as a person or a script sees them: exit code, what is said and
-//! where, and what is left behind.
+//! Whole blocks on the simulated database in virtual time: every hazard of the engine.
 
-use std::{fs, io::Write as _, path::Path, time::Duration};
+use std::time::Duration;
 
 use batchpilot::{
-    clock,
-    record::{self, BlockEnd, Record},
-};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, Uid},
-};
-use tokio::process::Child;
-
-use crate::{
-    cluster::{processes_of, wait_until},
-    support::{
-        BATCHPILOT, Desk, Ended, Place, batchpilot, batchpilot_by, cluster, database, ended,
+    clock::{self, Time},
+    controller::{Controller, Decision, Fixed, Setting},
+    engine::{self, BlockOutcome, BlockSpec, Ended},
+    measure::{Kind, WindowSummary},
+    plan::{Arrival, CellPlan, OnError, Pace, Stop, Transaction},
+    rows::Generator,
+    strategy::Strategy,
+    target::{
+        PoolSettings, Target,
+        sim::{Model, SimTarget},
     },
 };
+use tokio_util::sync::CancellationToken;
 
-/// Copies 30 rows in batches of 10.
-const SHORT: &str = "name = \"short\"\nrepetitions = 2\nstop = { rows = 30 }\n[[cells]]\n\
-                     name = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 10\n";
-
-async fn run_on(place: &Place, desk: &Desk, scenario: &str) -> Ended {
-    let mut command = desk.run(scenario);
-    command.arg("--url").arg(place.url());
-    ended(command).await
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
-/// Holds a failed run to: said in a line or two on standard error, nothing else left anywhere.
-fn check_failed(ended: &Ended, desk: &Desk, code: i32, words: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    assert_eq!(ended.stdout, "", "{ended:?}");
-    assert!(ended.stderr.starts_with("batchpilot: "), "{ended:?}");
-    assert!((1..=2).contains(&ended.stderr.lines().count()), "{ended:?}");
-    for word in words {
-        assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
+fn cell(batch_rows: u64, workers: u32) -> CellPlan {
+    CellPlan {
+        name: "cell".to_owned(),
+        strategy: Strategy::MultiRow,
+        batch_rows,
+        workers,
+        transaction: Transaction::Autocommit,
+        returning: false,
+        prepared: true,
+        on_error: OnError::FailFast,
+        pace: Pace::Closed,
+        stop: Stop { rows: Some(10_000), seconds: None },
+        pool: PoolSettings {
+            size_max: workers,
+            idle_min: workers,
+            acquire_timeout_ms: 1_000,
+            idle_timeout_ms: 1_000,
+        },
     }
-    assert!(!desk.out().exists(), "{ended:?}");
 }
 
-#[tokio::test]
-async fn a_good_run_is_valid_and_leaves_only_its_results() {
-    let (place, desk) = (database().await, Desk::new());
-    let ended = run_on(&place, &desk, SHORT).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    assert!(ended.stdout.starts_with("VALID: 2 of 2 blocks"), "{ended:?}");
-    let record = record::read(&desk.only_run()).unwrap();
-    assert!(record.complete && record.finished_at.is_some());
-    assert_eq!(place.schemas().await, Vec::<String>::new());
-}
-
-/// Has `body` run for every table `users` that is made; `made.object_identity` is its name.
-async fn on_new_table(place: &Place, body: &str) {
-    let text = format!(
-        "CREATE FUNCTION on_new_table() RETURNS event_trigger LANGUAGE plpgsql AS $$ \
-         DECLARE made record; BEGIN \
-           FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() \
-               WHERE command_tag = 'CREATE TABLE' AND object_identity LIKE '%.users' LOOP \
-             {body} \
-           END LOOP; \
-         END $$; \
-         CREATE EVENT TRIGGER on_new_table ON ddl_command_end WHEN TAG IN ('CREATE TABLE') \
-         EXECUTE FUNCTION on_new_table()"
-    );
-    place.client().await.batch_execute(&text).await.unwrap();
-}
-
-/// Has `body` run for row 6, whose id is 7, before or after it is inserted.
-async fn meddle(place: &Place, timing: &str, body: &str) {
-    let function = format!(
-        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
-    );
-    place.client().await.batch_execute(&function).await.unwrap();
-    let trigger = format!(
-        "EXECUTE format('CREATE TRIGGER meddle {timing} INSERT ON %s FOR EACH ROW \
-                         WHEN (NEW.id = 7) EXECUTE FUNCTION public.meddle()', \
-                        made.object_identity);"
-    );
-    on_new_table(place, &trigger).await;
-}
-
-#[tokio::test]
-async fn a_table_that_lies_makes_the_run_invalid_and_that_is_said_first() {
-    let insert = |values: &str| {
-        format!(
-            "EXECUTE format('INSERT INTO %I.%I (name, email, age, created_at) SELECT {values}', \
-             TG_TABLE_SCHEMA, TG_TABLE_NAME) USING NEW; RETURN NULL;"
-        )
+async fn run_with(
+    target: &SimTarget,
+    cell: &CellPlan,
+    controller: &mut dyn Controller,
+    stop: &CancellationToken,
+) -> (BlockOutcome, Vec<WindowSummary>) {
+    let spec = BlockSpec {
+        cell,
+        seed: 7,
+        window: ms(250),
+        client_threads: 1,
+        generator: Generator::article_user(7),
+        time: Time::Virtual,
     };
-    let twice = insert("($1).name, ($1).email, ($1).age, ($1).created_at");
-    let stranger = insert("''eve'', ''eve@example.com'', 40, now()");
-    let delete = "EXECUTE format('DELETE FROM %I.%I WHERE id = 7', TG_TABLE_SCHEMA, \
-                  TG_TABLE_NAME); RETURN NULL;";
-    for (timing, body, expected) in [
-        ("AFTER", delete, "30 rows confirmed, 29 found: 1 missing (row 6)"),
-        ("BEFORE", "RETURN NULL;", "30 rows confirmed, 29 found: 1 missing (row 6)"),
-        ("AFTER", &twice, "30 rows confirmed, 31 found: 1 duplicate (row 6)"),
-        ("AFTER", &stranger, "30 rows confirmed, 31 found: 1 foreign (\"eve@example.com\")"),
-        ("BEFORE", "NEW.age := NEW.age + 1; RETURN NEW;", "1 changed (row 6: age)"),
-    ] {
-        for strategy in ["copy_binary", "multi_row", "unnest"] {
-            let (place, desk) = (database().await, Desk::new());
-            meddle(&place, timing, body).await;
-            let scenario = SHORT.replace("copy_binary", strategy);
-            let ended = run_on(&place, &desk, &format!("{scenario}on_error = \"collect\"\n")).await;
-            assert_eq!(ended.code, Some(13), "{ended:?}");
-            assert!(ended.stdout.starts_with("INVALID: 0 of 2 blocks"), "{ended:?}");
-            assert!(ended.stdout.contains("block 0 (copy, repetition 0): "), "{ended:?}");
-            assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
-            assert_eq!(place.schemas().await, Vec::<String>::new());
+    let mut windows = Vec::new();
+    let mut on_window = |window: &WindowSummary, _: &Decision| windows.push(*window);
+    let outcome = engine::run_block(target, spec, controller, stop, &mut on_window).await.unwrap();
+    (outcome, windows)
+}
 
-            // The record says so too, whenever it is asked.
-            let mut again = batchpilot();
-            again.arg("report").arg(desk.only_run());
-            let again = crate::support::ended(again).await;
-            assert_eq!(again.code, Some(13), "{again:?}");
-            assert!(again.stdout.starts_with("INVALID: "), "{again:?}");
+async fn run(model: Model, cell: &CellPlan) -> (SimTarget, BlockOutcome, Vec<WindowSummary>) {
+    let target = SimTarget::new(model);
+    let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
+    let stop = CancellationToken::new();
+    let (outcome, windows) = run_with(&target, cell, &mut Fixed(setting), &stop).await;
+    (target, outcome, windows)
+}
+
+/// The table holds what was confirmed, and what was in doubt is settled.
+async fn assert_exact(target: &SimTarget, outcome: &BlockOutcome) -> (u64, u64) {
+    let generator = Generator::article_user(7);
+    let (confirmed, in_doubt) = (outcome.confirmed.clone(), outcome.in_doubt.clone());
+    let found = target.verify(generator, confirmed, in_doubt).await.unwrap();
+    assert!(found.is_exact(), "{found:?}");
+    (found.in_doubt_present, found.in_doubt_absent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_row_is_confirmed_whatever_the_remainder_and_the_transaction() {
+    let transactions =
+        [Transaction::Autocommit, Transaction::Every(1), Transaction::Every(3), Transaction::Whole];
+    for transaction in transactions {
+        for (batch_rows, workers) in
+            [(1, 1), (1_000, 1), (999, 3), (7, 5), (10_000, 2), (20_000, 2)]
+        {
+            let cell = CellPlan { transaction, ..cell(batch_rows, workers) };
+            let (target, outcome, windows) = run(Model::default(), &cell).await;
+            assert_eq!(outcome.ended, Ended::Done);
+            assert_eq!(outcome.confirmed.row_count(), 10_000, "{transaction:?} {batch_rows}");
+            assert_eq!(outcome.measurement.operations, 10_000_u64.div_ceil(batch_rows));
+            assert_eq!(windows.iter().map(|window| window.rows).sum::<u64>(), 10_000);
+            assert_exact(&target, &outcome).await;
         }
     }
 }
 
-#[tokio::test]
-async fn an_operation_that_was_confirmed_in_part_makes_the_run_invalid() {
-    for transaction in ["\"autocommit\"", "\"explicit\"", "{ every = 2 }", "\"whole\""] {
-        let (place, desk) = (database().await, Desk::new());
-        meddle(&place, "BEFORE", "RETURN NULL;").await;
-        let scenario = format!("{SHORT}transaction = {transaction}\n");
-        let ended = run_on(&place, &desk, &scenario).await;
-        assert_eq!(ended.code, Some(13), "{ended:?}");
-        assert!(ended.stdout.starts_with("INVALID: "), "{ended:?}");
-        assert!(ended.stdout.contains("1 missing (row 6)"), "{ended:?}");
-        let said = "10 rows were sent and the server confirmed 9";
-        assert!(ended.stderr.contains(said), "{ended:?}");
-        assert_eq!(place.schemas().await, Vec::<String>::new());
-    }
+/// 10 ms and 10 µs a row: 1,000 rows take 20 ms, so that one worker makes 50,000 rows/s.
+#[tokio::test(start_paused = true)]
+async fn the_rate_is_rows_over_the_time_to_the_last_confirmation() {
+    let (_, outcome, _) = run(Model::default(), &cell(1_000, 1)).await;
+    assert_eq!(outcome.elapsed.as_millis(), 10 * 20 + 10 - 10);
+    let service = outcome.measurement.histograms.of(Kind::Service);
+    assert!((19_900_000..=21_000_000).contains(&service.value_at_quantile(0.5)), "{service:?}");
 }
 
-#[tokio::test]
-async fn a_server_that_cannot_be_used_is_said_with_the_way_out() {
-    let place = database().await;
-    let plain = place.with_plain_role().await;
-    let Place { port, database: name, user, .. } = &plain;
-    let refused = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
+#[tokio::test(start_paused = true)]
+async fn a_block_bounded_by_time_ends_with_its_last_operation() {
+    let stop = Stop { rows: None, seconds: Some(1.005) };
+    let (target, outcome, _) = run(Model::default(), &CellPlan { stop, ..cell(1_000, 2) }).await;
+    assert_eq!(outcome.ended, Ended::Done);
+    assert!(ms(1_005) <= outcome.elapsed && outcome.elapsed < ms(1_030), "{:?}", outcome.elapsed);
+    assert_exact(&target, &outcome).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_plan_gives_the_same_run() {
+    let pace = Pace::Open { rate: 90.0, arrival: Arrival::Poisson, queue_max: 100 };
+    let model = Model { knee: 2, slope: 0.4, ..Model::default() };
+    let cell = CellPlan { pace, ..cell(10, 4) };
+    let (_, a, first) = run(model, &cell).await;
+    let (_, b, second) = run(model, &cell).await;
+    let figures = |windows: &[WindowSummary]| -> Vec<_> {
+        windows
+            .iter()
+            .map(|it| (it.start, it.rows, it.service_ns_p99, it.response_ns_max))
+            .collect()
     };
-    let nobody = Place { user: format!("{user}_nobody"), ..plain.clone() };
-    let limited = Place { user: format!("{user}_limited"), ..plain.clone() };
-    let setup = format!(
-        "CREATE ROLE {} LOGIN PASSWORD 'plain'; \
-         CREATE ROLE {} LOGIN PASSWORD 'plain' CONNECTION LIMIT 3; \
-         GRANT CREATE ON DATABASE {name} TO {}",
-        nobody.user, limited.user, limited.user
-    );
-    place.client().await.batch_execute(&setup).await.unwrap();
-    let five = "[[cells]]\nname = \"five\"\nstrategy = \"unnest\"\nworkers = 5\n";
-    let wrong = Place { password: "s3cret-and-wrong".to_owned(), ..plain.clone() };
-    let absent = Place { database: "no_such_database".to_owned(), ..plain.clone() };
-    let local = format!("127.0.0.1:{port}");
-    for (url, words) in [
-        (
-            "postgresql://me@no-such-host.invalid/db".to_owned(),
-            &["no-such-host.invalid:5432", "check the host's name"][..],
-        ),
-        (format!("postgresql://me@127.0.0.1:{refused}/db"), &["refused", "check host and port"]),
-        (wrong.url(), &[&local, "password authentication failed", "set PGPASSWORD"]),
-        (absent.url(), &[&local, "\"no_such_database\" does not exist", "createdb"]),
-        (nobody.url(), &["permission denied", "GRANT CREATE ON DATABASE"]),
-        (
-            limited.url(),
-            &["session 3 of 5", "too many connections", "fewer workers or a smaller pool"],
-        ),
-        (
-            format!("{}?options=-c%20default_transaction_read_only%3Don", plain.url()),
-            &["read-only", "name the primary"],
-        ),
-    ] {
-        let desk = Desk::new();
-        let mut command = desk.run(&format!("name = \"short\"\n{five}"));
-        command.args(["--url", &url]);
-        let ended = ended(command).await;
-        check_failed(&ended, &desk, 1, words);
-        assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
-        assert_eq!(place.schemas().await, Vec::<String>::new(), "{url}");
+    assert_eq!(figures(&first), figures(&second));
+    assert_eq!((a.elapsed, a.confirmed), (b.elapsed, b.confirmed));
+}
+
+/// 100 operations/s for 10 s, and nothing ends between 4 s and 6 s. A start that is due `t` into the
+/// stall waits for its end, then for the `100 t` before it, worked off at 400/s: `2 - 0.75 t` in all,
+/// above 1 s for the first 133. Service latency shows the stall for the operations in flight alone.
+#[tokio::test(start_paused = true)]
+async fn a_stall_shows_in_response_latency_as_arithmetic_demands() {
+    let pace = Pace::Open { rate: 100.0, arrival: Arrival::Fixed, queue_max: 10_000 };
+    let stop = Stop { rows: None, seconds: Some(10.0) };
+    let model = Model { stall: Some((ms(4_000), ms(6_000))), ..Model::default() };
+    let (target, outcome, _) = run(model, &CellPlan { pace, stop, ..cell(1, 4) }).await;
+    let histograms = &outcome.measurement.histograms;
+    let (service, response) = (histograms.of(Kind::Service), histograms.of(Kind::Response));
+    assert_eq!(response.len(), 1_000, "no start is skipped");
+    assert!(1_980_000_000 <= response.max(), "{}", response.max());
+    assert!(1_700_000_000 <= response.value_at_quantile(0.99), "{response:?}");
+    let slow = response.count_between(1_000_000_000, u64::MAX);
+    assert!((130..=140).contains(&slow), "{slow}");
+    assert_eq!(service.count_between(1_000_000_000, u64::MAX), 4, "one for each worker");
+    assert_exact(&target, &outcome).await;
+}
+
+/// Two workers at 10 ms each make 200 operations/s; 400 are asked for.
+#[tokio::test(start_paused = true)]
+async fn overload_is_reported_and_not_fatal() {
+    let pace = Pace::Open { rate: 400.0, arrival: Arrival::Fixed, queue_max: 50 };
+    let stop = Stop { rows: None, seconds: Some(2.0) };
+    let model = Model { per_row: Duration::ZERO, ..Model::default() };
+    let (target, outcome, windows) = run(model, &CellPlan { pace, stop, ..cell(1, 2) }).await;
+    assert!(outcome.overloaded && outcome.ended == Ended::Done);
+    let started = outcome.measurement.operations;
+    assert_eq!(started + outcome.never_started, 800, "every start is accounted for");
+    assert!(windows.iter().any(|window| 0 < window.backlog));
+    assert_exact(&target, &outcome).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_pushed_back_is_tried_again_with_the_same_rows() {
+    let model = Model { limit: 3, ..Model::default() };
+    let stop = Stop { rows: Some(400), seconds: None };
+    let (target, outcome, _) = run(model, &CellPlan { stop, ..cell(100, 4) }).await;
+    assert_eq!(outcome.ended, Ended::Done);
+    assert!(0 < outcome.measurement.pushed_back);
+    assert_eq!(outcome.measurement.errors["53300"], outcome.measurement.pushed_back);
+    assert_eq!(outcome.confirmed.row_count(), 400);
+    assert_exact(&target, &outcome).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_always_pushes_back_ends_the_block_with_its_words() {
+    let model = Model { limit: 0, ..Model::default() };
+    let (_, outcome, _) = run(model, &cell(100, 1)).await;
+    assert_eq!(outcome.ended, Ended::Failed);
+    let error = outcome.error.unwrap().to_string();
+    assert!(error.contains("53300") && error.contains("too many"), "{error}");
+    assert_eq!((outcome.confirmed.row_count(), outcome.rows_failed), (0, 100));
+}
+
+/// A lost connection leaves rows in doubt where the server may have committed, and nowhere else.
+#[tokio::test(start_paused = true)]
+async fn rows_of_a_lost_connection_are_settled_by_their_keys() {
+    let after = Model { lost_after_commit: Some(5), ..Model::default() };
+    let before = Model { lost_before_commit: Some(5), ..Model::default() };
+    let explicit = Transaction::Every(1);
+    // Each row: model, transaction; rows in doubt that are there, that are not, and rows failed.
+    let cases = [
+        (after, Transaction::Autocommit, (100, 0), 0),
+        (before, Transaction::Autocommit, (0, 100), 0),
+        (after, explicit, (0, 0), 100),
+        (before, explicit, (0, 0), 100),
+    ];
+    for (model, transaction, in_doubt, failed) in cases {
+        let cell = CellPlan { transaction, on_error: OnError::Collect, ..cell(100, 2) };
+        let (target, outcome, _) = run(model, &cell).await;
+        assert_eq!(outcome.ended, Ended::Done, "{transaction:?}");
+        assert_eq!(assert_exact(&target, &outcome).await, in_doubt, "{transaction:?}");
+        assert_eq!(outcome.rows_failed, failed);
+        assert_eq!(outcome.confirmed.row_count(), 9_900);
+        assert_eq!(outcome.measurement.errors["connection_lost"], 1);
     }
 }
 
-#[tokio::test]
-async fn a_table_that_cannot_be_made_is_said() {
-    let (place, desk) = (database().await, Desk::new());
-    on_new_table(&place, "RAISE EXCEPTION 'no users here';").await;
-    let ended = run_on(&place, &desk, SHORT).await;
-    check_failed(&ended, &desk, 1, &["cannot make table users", "no users here"]);
-    assert_eq!(place.schemas().await, Vec::<String>::new());
+/// Operations that share a transaction share its fate.
+#[tokio::test(start_paused = true)]
+async fn a_failed_operation_takes_its_transaction_down() {
+    let model = Model { rejected: Some(5), ..Model::default() };
+    let transaction = Transaction::Every(4);
+    let cell = CellPlan { transaction, on_error: OnError::Collect, ..cell(100, 1) };
+    let (target, outcome, _) = run(model, &cell).await;
+    assert_eq!(outcome.rows_failed, 200, "operations 4 and 5");
+    assert_eq!(outcome.confirmed.row_count(), 9_800);
+    assert_exact(&target, &outcome).await;
 }
 
-#[tokio::test]
-async fn fewer_connections_than_workers_are_said() {
-    let cluster = cluster(&[("max_connections", "8"), ("fsync", "off")]).await;
-    let (place, desk) = (Place::of(&cluster), Desk::new());
-    let many = SHORT.to_owned() + "workers = 20\n";
-    let ended = run_on(&place, &desk, &many).await;
-    check_failed(&ended, &desk, 1, &["cell `copy`", "of 20", "too many clients", "fewer workers"]);
-    assert_eq!(place.schemas().await, Vec::<String>::new());
-    cluster.stop().await.unwrap();
+#[tokio::test(start_paused = true)]
+async fn the_first_error_ends_the_block_or_is_collected() {
+    let model = Model { rejected: Some(5), ..Model::default() };
+    let (target, outcome, _) = run(model, &cell(100, 4)).await;
+    assert_eq!(outcome.ended, Ended::Failed);
+    assert!(outcome.confirmed.row_count() < 1_000, "{}", outcome.confirmed.row_count());
+    assert_exact(&target, &outcome).await;
+
+    let collect = CellPlan { on_error: OnError::Collect, ..cell(100, 4) };
+    let (target, outcome, _) = run(model, &collect).await;
+    assert_eq!(outcome.ended, Ended::Done);
+    assert_eq!((outcome.confirmed.row_count(), outcome.rejections.len()), (9_900, 1));
+    assert_eq!(outcome.rejections[0].code, "22000");
+    assert_exact(&target, &outcome).await;
 }
 
-#[tokio::test]
-async fn results_that_cannot_be_written_are_said_before_a_server_is_touched() {
-    let desk = Desk::new();
-    let file = desk.path().join("file");
-    fs::write(&file, "in the way").unwrap();
-    let mut command = batchpilot();
-    command.arg("run").arg(desk.scenario(SHORT)).arg("--out").arg(file.join("below"));
-    // The server named here does not exist: nobody must have asked for it.
-    command.args(["--url", "postgresql://me@127.0.0.1:1/db"]);
-    let ended = ended(command).await;
-    check_failed(&ended, &desk, 1, &["cannot make the results directory", "--out", "file/below"]);
-}
-
-#[tokio::test]
-async fn a_scenario_that_cannot_run_is_a_usage_error_with_its_place() {
-    for (scenario, words) in [
-        ("name = [", &["scenario.toml:1:9"][..]),
-        ("}{ nonsense", &["scenario.toml:1:1", "invalid TOML"]),
-        ("name = \"x\"\n", &["cells"]),
-        ("name = \"x\"\ncells = []\n", &["no cell to measure"]),
-        (&SHORT.replace("batch_rows", "batchsize"), &["unknown key `batchsize`", "`batch_rows`"]),
-        (&SHORT.replace("batch_rows = 10", "batch_rows = 0"), &["0 is out of range", "1 to"]),
-        (&SHORT.replace("batch_rows = 10", "batch_rows = -1"), &["batch_rows", "-1"]),
-        (&SHORT.replace("batch_rows = 10", "batch_rows = 1e3"), &["batch_rows", "integer"]),
-        (&SHORT.replace("repetitions = 2", "repetitions = 0"), &["repetitions", "1 to 1000"]),
-        (&SHORT.replace("rows = 30", "rows = 0"), &["stop.rows", "0 is out of range"]),
-        (&SHORT.replace("rows = 30", "seconds = -1.0"), &["stop.seconds", "-1 is out of range"]),
-        (&SHORT.replace("rows = 30", "seconds = nan"), &["stop.seconds", "out of range"]),
-        (&(SHORT.to_owned() + "workers = 0\n"), &["workers", "0 is out of range"]),
-        (&(SHORT.to_owned() + "workers = -5\n"), &["workers", "-5"]),
-        (&(SHORT.to_owned() + "workers = 99999999999999999999\n"), &["workers"]),
-        (&(SHORT.to_owned() + "pace = { rate = 0.0 }\n"), &["pace.rate", "above 0"]),
-        (&(SHORT.to_owned() + "pool = { size_max = 0 }\n"), &["pool.size_max", "1 to"]),
-    ] {
-        let desk = Desk::new();
-        let ended = ended(desk.run(scenario)).await;
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{scenario}: {ended:?}");
-        for word in words {
-            assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
-        }
-        assert!(ended.stderr.contains("scenario.toml:"), "{ended:?}");
-        assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new());
-    }
-}
-
-#[tokio::test]
-async fn arguments_that_make_no_sense_are_usage_errors() {
-    for arguments in [
-        &["run"][..],
-        &["run", "no-such-file.toml"],
-        &["run", "scenarios/example.toml", "--seed", "-1"],
-        &["run", "scenarios/example.toml", "--url", "nonsense"],
-        &["reproduce", "--repetitions", "0"],
-        &["reproduce", "--repetitions", "-3"],
-        &["report"],
-    ] {
-        let desk = Desk::new();
-        let mut command = batchpilot();
-        command.args(arguments).current_dir(desk.path());
-        fs::create_dir(desk.path().join("scenarios")).unwrap();
-        fs::write(desk.path().join("scenarios/example.toml"), SHORT).unwrap();
-        let ended = ended(command).await;
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?} {ended:?}");
-        assert!(!ended.stderr.is_empty(), "{arguments:?}");
-        assert!(!desk.path().join("results").exists(), "{arguments:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_batch_above_the_limit_is_clamped_and_that_is_said() {
-    let desk = Desk::new();
-    let large =
-        SHORT.replace("copy_binary", "multi_row").replace("batch_rows = 10", "batch_rows = 20_000");
-    let mut command = desk.run(&large);
-    command.arg("--check");
-    let ended = ended(command).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    assert!(ended.stdout.contains("batch_rows 20000 clamped to 16383"), "{ended:?}");
-    assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new());
-}
-
-#[tokio::test]
-async fn rejected_rows_are_dead_lettered() {
-    for (on_error, code) in [("collect", 0), ("fail_fast", 1)] {
-        let (place, desk) = (database().await, Desk::new());
-        // The first row whose id can be divided by 8 has its place; those after it find it taken.
-        let index = "EXECUTE format('CREATE UNIQUE INDEX eighths ON %s \
-                                     ((CASE WHEN id %% 8 = 0 THEN 0 ELSE id END))', \
-                                    made.object_identity);";
-        on_new_table(&place, index).await;
-        let scenario = format!(
-            "name = \"short\"\nrepetitions = 1\nstop = {{ rows = 40 }}\n[[cells]]\n\
-             name = \"single\"\nstrategy = \"single_row\"\non_error = \"{on_error}\"\n"
-        );
-        let ended = run_on(&place, &desk, &scenario).await;
-        assert_eq!(ended.code, Some(code), "{ended:?}");
-        let run = desk.only_run();
-        let text = fs::read_to_string(run.join("dead_letters.jsonl")).unwrap();
-        let letters: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        // Ids 16, 24, 32 and 40 are rows 15, 23, 31 and 39.
-        let rows: Vec<u64> =
-            letters.iter().map(|it| it["rows"][0]["start"].as_u64().unwrap()).collect();
-        let record = record::read(&run).unwrap();
-        let block = &record.blocks[0];
-        match on_error {
-            "collect" => {
-                assert_eq!(rows, [15, 23, 31, 39]);
-                assert_eq!((block.rows_confirmed, block.rows_failed), (36, 4));
-                assert!(ended.stdout.starts_with("VALID: "), "{ended:?}");
-            }
-            _ => {
-                assert_eq!(rows, [15]);
-                assert_eq!((block.rows_confirmed, block.ended), (15, BlockEnd::Failed));
-                assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
-                assert!(ended.stderr.contains("cell `single`: "), "{ended:?}");
-                assert!(ended.stderr.contains("(23505)"), "{ended:?}");
-            }
-        }
-        assert_eq!(block.errors.get("23505"), Some(&(rows.len() as u64)));
-        assert!(block.complaint().is_none());
-        for letter in &letters {
-            assert_eq!(letter["sqlstate"], "23505");
-            assert!(letter["message"].as_str().unwrap().contains("eighths"), "{letter}");
-        }
-        assert_eq!(place.schemas().await, Vec::<String>::new());
-    }
-}
-
-#[tokio::test]
-async fn the_password_is_written_nowhere() {
-    let (shared, desk) = (database().await, Desk::new());
-    let place = shared.with_plain_role().await;
-    let password = "pass-w0rd-of-the-test";
-    let set = format!("ALTER ROLE {} PASSWORD '{password}'", place.user);
-    shared.client().await.batch_execute(&set).await.unwrap();
-    let place = Place { password: password.to_owned(), ..place };
-    let url = place.url();
-    let refused = url.replace(&place.database, "no_such_database");
-    let in_file = format!("{SHORT}[target]\nurl = \"{url}\"\n");
-    let misspelt = in_file.replace("url =", "urls =");
-    let nonsense = format!("postgresql://me:{password}@:x/");
-    for (scenario, arguments, environment, code) in [
-        (SHORT, &["--url", &url][..], None, 0),
-        (SHORT, &[], Some(("DATABASE_URL", &url)), 0),
-        (&in_file, &[], None, 0),
-        (SHORT, &["--url", &refused], None, 1),
-        (SHORT, &["--url", &nonsense], None, 2),
-        (&misspelt, &[], None, 2),
-    ] {
-        let mut command = desk.run(scenario);
-        command.arg("-v").args(arguments).envs(environment);
-        let ended = ended(command).await;
-        assert_eq!(ended.code, Some(code), "{ended:?}");
-        assert!(!ended.stdout.contains(password) && !ended.stderr.contains(password), "{ended:?}");
-    }
-    assert_eq!(desk.runs().len(), 3);
-    let mut files = Vec::new();
-    for run in desk.runs() {
-        files.extend(files_below(&run));
-    }
-    for name in ["record.json", "windows.csv", "blocks.csv", "latency.hlog"] {
-        assert_eq!(files.iter().filter(|file| file.ends_with(name)).count(), 3, "{name}");
-    }
-    for file in files {
-        let bytes = fs::read(&file).unwrap();
-        let is_in = bytes.windows(password.len()).any(|it| it == password.as_bytes());
-        assert!(!is_in, "{}", file.display());
-    }
-}
-
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
-}
-
-/// Makes a folder that the server's own user can get into when root runs the test.
-fn folder_for_servers() -> tempfile::TempDir {
-    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-    fs::set_permissions(folder.path(), open).unwrap();
-    folder
-}
-
-/// Many short blocks: there is always one under way and one that has ended.
-const LONG: &str = "name = \"long\"\nrepetitions = 500\nstop = { seconds = 0.1 }\n[[cells]]\n\
-                    name = \"copy\"\nstrategy = \"copy_binary\"\nworkers = 2\n";
-
-/// A batchpilot that is running.
-struct Running {
-    process: Child,
-    run: std::path::PathBuf,
-}
-
-impl Running {
-    /// Starts a run and waits until two blocks are on disk.
-    async fn start(desk: &Desk, mut command: tokio::process::Command) -> Running {
-        let earlier = desk.runs();
-        let process = command.spawn().unwrap();
-        let new_run = || desk.runs().into_iter().find(|run| !earlier.contains(run));
-        let has_two = || {
-            new_run().and_then(|run| record::read(&run).ok()).is_some_and(|it| 2 <= it.blocks.len())
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_operations_in_flight_first() {
+    for transaction in [Transaction::Autocommit, Transaction::Whole] {
+        let target = SimTarget::new(Model::default());
+        let stop = CancellationToken::new();
+        let cell = CellPlan { transaction, ..cell(10, 2) };
+        let mut fixed = Fixed(Setting { batch_rows: 10, workers: 2 });
+        let cancel = async {
+            tokio::time::sleep(ms(105)).await;
+            stop.cancel();
         };
-        wait_until(Duration::from_secs(60), has_two).await;
-        Running { process, run: new_run().unwrap() }
-    }
-
-    fn send(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id().unwrap()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
-    }
-
-    async fn ended(self) -> (Ended, Record) {
-        let ended = self.process.wait_with_output().await.unwrap().into();
-        (ended, record::read(&self.run).unwrap())
+        let ((outcome, _), ()) = tokio::join!(run_with(&target, &cell, &mut fixed, &stop), cancel);
+        assert_eq!(outcome.ended, Ended::Stopped);
+        assert!(outcome.elapsed < ms(130), "{:?}", outcome.elapsed);
+        assert!(0 < outcome.confirmed.row_count() && outcome.confirmed.row_count() < 10_000);
+        assert_exact(&target, &outcome).await;
     }
 }
 
-/// Holds the record of a run that was cut short to: what was measured before is all there.
-fn check_cut_short(record: &Record, blocks_min: usize) {
-    assert!(!record.complete);
-    assert!(blocks_min <= record.blocks.len() && record.blocks.len() < 500);
-    for block in &record.blocks[..record.blocks.len() - 1] {
-        assert!(block.is_valid(), "{block:?}");
-    }
-    assert_eq!(record.blocks.last().unwrap().complaint(), None);
-}
-
-/// Holds what `report` says about the record of a run that was cut short.
-async fn check_report_of_cut_short(run: &Path) {
-    let mut command = batchpilot();
-    command.arg("report").arg(run);
-    let ended = ended(command).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
-    assert!(ended.stdout.contains(" of 500 blocks were run"), "{ended:?}");
-}
-
-#[tokio::test]
-async fn kill_9_leaves_a_readable_record_and_no_server() {
-    let (desk, place) = (Desk::new(), folder_for_servers());
-    let mut command = desk.run(LONG);
-    command.env("TMPDIR", place.path());
-    let running = Running::start(&desk, command).await;
-    let directories = || -> Vec<std::path::PathBuf> {
-        fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+/// A server that never answers again: the run ends all the same, and says what it left.
+#[tokio::test(start_paused = true)]
+async fn operations_that_never_end_are_abandoned_after_a_stop() {
+    let model = Model { stall: Some((ms(50), ms(1_000_000_000))), ..Model::default() };
+    let target = SimTarget::new(model);
+    let stop = CancellationToken::new();
+    let mut fixed = Fixed(Setting { batch_rows: 10, workers: 2 });
+    let cancel = async {
+        tokio::time::sleep(ms(100)).await;
+        stop.cancel();
     };
-    let before = directories();
-    let servers: Vec<i32> = before.iter().flat_map(|it| processes_of(it)).collect();
-    assert!(4 < servers.len(), "{before:?} {servers:?}");
-
-    running.send(Signal::SIGKILL);
-    let is_gone =
-        || before.iter().all(|it| processes_of(it).is_empty()) && directories().is_empty();
-    wait_until(Duration::from_secs(5), is_gone).await;
-    let run = running.run.clone();
-    let (ended, record) = running.ended().await;
-    assert_eq!(ended.code, None, "{ended:?}");
-    check_cut_short(&record, 2);
-    assert_eq!(record.finished_at, None);
-    check_report_of_cut_short(&run).await;
+    let cell = cell(10, 2);
+    let started = clock::now();
+    let ((outcome, _), ()) = tokio::join!(run_with(&target, &cell, &mut fixed, &stop), cancel);
+    assert_eq!(outcome.ended, Ended::Abandoned);
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 }
 
-#[tokio::test]
-async fn a_signal_ends_the_run_in_good_order() {
-    let place = database().await;
-    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let desk = Desk::new();
-        let mut command = desk.run(LONG);
-        command.args(["--url", &place.url()]);
-        let running = Running::start(&desk, command).await;
-        assert_eq!(place.schemas().await.len(), 1);
-        running.send(signal);
-        let run = running.run.clone();
-        let (ended, record) = running.ended().await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{ended:?}");
-        assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
-        assert!(ended.stdout.contains("stopped by a signal"), "{ended:?}");
-        check_cut_short(&record, 2);
-        assert!(record.finished_at.is_some());
-        check_report_of_cut_short(&run).await;
-        assert_eq!(place.schemas().await, Vec::<String>::new());
+#[tokio::test(start_paused = true)]
+async fn workers_beyond_the_pool_wait_for_a_session() {
+    let mut small = cell(100, 4);
+    small.pool.size_max = 2;
+    let (_, outcome, _) = run(Model::default(), &small).await;
+    let wait = outcome.measurement.histograms.of(Kind::PoolWait);
+    assert!(10_000_000 < wait.value_at_quantile(0.5), "{}", wait.value_at_quantile(0.5));
+
+    small.pool.acquire_timeout_ms = 5;
+    let (_, outcome, _) = run(Model::default(), &small).await;
+    assert_eq!(outcome.ended, Ended::Failed);
+    assert!(outcome.error.unwrap().to_string().contains("pool.size_max"));
+}
+
+/// Walks through settings, one a window.
+struct Walk(Vec<Setting>);
+
+impl Controller for Walk {
+    fn decide(&mut self, window: &WindowSummary) -> Decision {
+        let index = usize::try_from(window.index).unwrap().min(self.0.len() - 1);
+        Decision { setting: self.0[index], reason: "walk" }
     }
 }
 
-#[tokio::test]
-async fn a_second_signal_does_not_wait() {
-    let (place, desk) = (database().await, Desk::new());
-    let mut command = desk.run(LONG);
-    command.args(["--url", &place.url()]);
-    let mut running = Running::start(&desk, command).await;
-    // No operation can end while this lock is held. The run waits for those in flight, for 10 s.
-    let client = place.client().await;
-    let schema = place.schemas().await.remove(0);
-    let lock = format!("BEGIN; LOCK TABLE \"{schema}\".users IN SHARE MODE");
-    client.batch_execute(&lock).await.unwrap();
-    running.send(Signal::SIGINT);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(running.process.try_wait().unwrap().is_none(), "it waits");
-    let second = clock::now();
-    running.send(Signal::SIGINT);
-    let (ended, _) = running.ended().await;
-    assert_eq!(ended.code, Some(130), "{ended:?}");
-    assert!(second.elapsed() < Duration::from_secs(8), "it waited all the same");
-}
-
-#[tokio::test]
-async fn the_schema_of_a_killed_run_is_dropped_by_the_next_and_no_other() {
-    let (place, desk) = (database().await, Desk::new());
-    let start = || {
-        let mut command = desk.run(LONG);
-        command.args(["--url", &place.url()]);
-        command
-    };
-    let alive = Running::start(&desk, start()).await;
-    let schema_alive = place.schemas().await;
-    let killed = Running::start(&desk, start()).await;
-    assert_eq!(place.schemas().await.len(), 2);
-    killed.send(Signal::SIGKILL);
-    killed.ended().await;
-    assert_eq!(place.schemas().await.len(), 2, "it is left behind");
-
-    // The server ends the sessions of the dead when it notices, and by that frees the lock.
-    let client = place.client().await;
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
-                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    for _ in 0..1_000 {
-        let count: i64 = client.query_one(locks, &[]).await.unwrap().get(0);
-        if count == 1 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+/// Batch size and workers change while the block runs: no row is lost, windows that mix settings
+/// say so, and the others hold operations of one setting alone.
+#[tokio::test(start_paused = true)]
+async fn a_setting_can_change_while_the_block_runs() {
+    let settings = [(10, 8), (100, 1), (100, 1), (7, 16), (7, 16), (1_000, 2)];
+    let walk = settings.map(|(batch_rows, workers)| Setting { batch_rows, workers });
+    let target = SimTarget::new(Model::default());
+    let stop = CancellationToken::new();
+    let mut cell = CellPlan { stop: Stop { rows: Some(100_000), seconds: None }, ..cell(1, 1) };
+    cell.pool.size_max = 16;
+    let mut walk = Walk(walk.to_vec());
+    let (outcome, windows) = run_with(&target, &cell, &mut walk, &stop).await;
+    assert_eq!(outcome.confirmed.row_count(), 100_000);
+    assert_exact(&target, &outcome).await;
+    let clean: Vec<_> = windows.iter().filter(|window| !window.mixed).collect();
+    assert!(4 <= clean.len() && clean.len() < windows.len());
+    for window in &clean[..clean.len() - 1] {
+        assert_eq!(window.rows, window.operations * window.batch_rows, "{window:?}");
     }
-    let other = Desk::new();
-    let ended = run_on(&place, &other, SHORT).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(place.schemas().await, schema_alive);
-
-    alive.send(Signal::SIGINT);
-    let (ended, record) = alive.ended().await;
-    assert_eq!(ended.code, Some(130), "{ended:?}");
-    check_cut_short(&record, 2);
-    assert_eq!(place.schemas().await, Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_full_disk_is_said_and_nothing_is_left() {
-    // In a mount namespace of its own, which ends with batchpilot: nothing to unmount afterwards.
-    let namespace: &[&str] = match Uid::effective().is_root() {
-        true => &["--mount"],
-        false => &["--user", "--map-current-user", "--keep-caps", "--mount"],
-    };
-    // A private server avoids what is in memory: an overlay does not look it.
-    let mount = "cd \"$0\" && mount -t tmpfs -o size=110m,mode=755 tmpfs . && cd \"$0\" && \
-                 mkdir -m 777 lower upper work disk && \
-                 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay disk && \
-                 export TMPDIR=\"$0/disk\" && exec \"$@\"";
-    let (desk, disk) = (Desk::new(), folder_for_servers());
-    let in_small_disk = |arguments: &[&std::ffi::OsStr]| {
-        let mut command = batchpilot_by("unshare");
-        command.args(namespace).args(["/bin/sh", "-c", mount]).arg(disk.path());
-        command.args(arguments);
-        command
-    };
-    let probe = in_small_disk(&["true".as_ref()]).output().await;
-    if !probe.is_ok_and(|output| output.status.success()) {
-        // Not by a macro: what those print is shown only if a test fails.
-        let said = b"NOT TESTED: a full disk; this system lets us mount none of our own\n";
-        std::io::stderr().write_all(said).unwrap();
-        return;
-    }
-    // Without WAL, so that it is the table that finds no room, and not the log of all of it.
-    let scenario = "name = \"full\"\nrepetitions = 1\nstop = { rows = 5_000_000 }\n[table]\n\
-                    unlogged = true\n[[cells]]\nname = \"copy\"\nstrategy = \"copy_binary\"\n\
-                    batch_rows = 10_000\n";
-    let (file, out) = (desk.scenario(scenario), desk.out());
-    let arguments =
-        [BATCHPILOT.as_ref(), "run".as_ref(), file.as_os_str(), "--out".as_ref(), out.as_os_str()];
-    let ended = ended(in_small_disk(&arguments)).await;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
-    for word in [
-        "cell `copy`",
-        "out of resources (53100)",
-        "could not extend file",
-        "Check free disk space",
-    ] {
-        assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
-    }
-    assert_eq!(processes_of(disk.path()), Vec::<i32>::new());
-    let record = record::read(&desk.only_run()).unwrap();
-    let block = &record.blocks[0];
-    assert_eq!((block.ended, block.complaint()), (BlockEnd::Failed, None));
-    assert!(0 < block.rows_confirmed && block.errors.contains_key("53100"));
+    let busiest = windows.iter().map(|window| window.operations).max().unwrap();
+    assert!(300 < busiest, "16 workers at 10 ms make 400 operations a window: {busiest}");
 }

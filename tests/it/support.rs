@@ -10,7 +10,7 @@ use std::{
 use batchpilot::{
     cluster::{Cluster, ClusterOptions, Lookup, find},
     controller::{Fixed, Setting},
-    engine::{self, BlockOutcome, BlockSpec, Building},
+    engine::{self, BlockOutcome, BlockSpec},
     plan::{CellPlan, Plan},
     rows::{Generator, Verification},
     scenario::Scenario,
@@ -177,7 +177,7 @@ pub(crate) async fn run_until(
         window: Duration::from_millis(100),
         client_threads: 1,
         generator: generator(),
-        building: Building::Thread,
+        time: batchpilot::clock::Time::Real,
     };
     let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
     engine::run_block(target, spec, &mut Fixed(setting), stop, &mut |_, _| ()).await

@@ -4,7 +4,6 @@ use batchpilot::{
     engine::Ended,
     plan::{CellPlan, Plan, Stop},
     scenario::Scenario,
-    target::Target as _,
 };
 
 use crate::{

@@ -147,7 +147,12 @@ pub(super) async fn sample(admin: &Client, version: u32) -> Result<ServerSample,
                 (SELECT wal_fpi FROM pg_stat_wal), \
                 ({checkpoints})::bigint, \
                 (SELECT count(*) FROM pg_stat_activity \
-                 WHERE backend_type = 'autovacuum worker')"
+                 WHERE backend_type = 'autovacuum worker'), \
+                ARRAY(SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU') \
+                      FROM pg_stat_activity \
+                      WHERE application_name = current_setting('application_name') \
+                        AND backend_type = 'client backend' \
+                        AND state <> 'idle' AND pid <> pg_backend_pid())"
     );
     let typed: &[(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type)] = &[];
     let rows = admin.query_typed(&query, typed).await?;
@@ -160,5 +165,6 @@ pub(super) async fn sample(admin: &Client, version: u32) -> Result<ServerSample,
         wal_full_page_images: count(1),
         checkpoints: count(2),
         autovacuum_workers: count(3),
+        wait_events: rows.first().map_or_else(Vec::new, |row| row.get(4)),
     })
 }
