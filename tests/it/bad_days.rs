@@ -434,6 +434,22 @@ async fn workers_share_a_pool_that_is_smaller_than_they_are_many() {
 }
 
 #[tokio::test]
+async fn a_pool_that_cannot_be_filled_is_closed_again() {
+    let place = database().await;
+    let plain = place.with_plain_role().await;
+    let client = place.client().await;
+    let limit = format!("ALTER ROLE {} CONNECTION LIMIT 3", plain.user);
+    client.batch_execute(&limit).await.unwrap();
+    let target = target(plain.options()).await;
+    let error = run(&target, &cell("strategy = \"unnest\"\nworkers = 5\n")).await.unwrap_err();
+    assert!(error.to_string().contains("session 3 of 5"), "{error}");
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND application_name LIKE 'batchpilot %'";
+    wait_for(&client, sessions, |count| count == 1).await;
+    target.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_that_does_not_become_free_in_time_is_said() {
     let place = database().await;
     let target = target(place.options()).await;

@@ -1,6 +1,6 @@
 //! Turns errors of tokio-postgres and deadpool into the terms that the engine acts on.
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::{Error, error::SqlState};
 
 use crate::target::TargetError;
@@ -88,7 +88,11 @@ pub(super) fn of_connecting(error: &Error, address: &str) -> TargetError {
 /// is push-back.
 pub(super) fn of_pool(error: PoolError, address: &str, waited_ms: u64) -> TargetError {
     match error {
-        PoolError::Timeout(_) => TargetError::PoolTimeout { waited_ms },
+        PoolError::Timeout(TimeoutType::Wait) => TargetError::PoolTimeout { waited_ms },
+        PoolError::Timeout(_) => {
+            let message = format!("cannot connect to {address}: the server does not answer");
+            TargetError::Connect { message, sqlstate: None }
+        }
         PoolError::Backend(error) => {
             let is_busy = error.code().is_some_and(|code| PUSHED_BACK.contains(code));
             match of_connecting(&error, address) {

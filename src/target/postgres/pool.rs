@@ -168,6 +168,12 @@ impl Pool for PgPool {
     async fn close(self) {
         let flush = tokio::time::timeout(Duration::from_secs(1), self.flush_statistics());
         drop(flush.await);
+    }
+}
+
+impl Drop for PgPool {
+    /// Closes all sessions: the reaper, which shares the pool, would keep them open.
+    fn drop(&mut self) {
         self.reaper.abort();
         self.pool.close();
     }
