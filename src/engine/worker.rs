@@ -345,10 +345,13 @@ impl<P: Pool> Shared<P> {
     }
 }
 
-/// An operation is tried again if the server asked for it, and if no earlier operation went down
-/// with its transaction: those would have to be sent again too.
+/// An operation is tried again if the server asked for it, or lets nobody in where it did before,
+/// and if no earlier operation went down with its transaction: those would have to be sent again
+/// too.
 fn is_worth_another(failure: &Failure) -> bool {
-    matches!(failure.error, TargetError::PushedBack { .. })
-        && !failure.in_doubt
-        && failure.earlier.is_empty()
+    let is_passing = matches!(
+        failure.error,
+        TargetError::PushedBack { .. } | TargetError::Connect { sqlstate: None, .. }
+    );
+    is_passing && !failure.in_doubt && failure.earlier.is_empty()
 }

@@ -215,6 +215,33 @@ async fn what_is_in_doubt_is_settled_for_good() {
     target.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_server_that_lets_nobody_in_for_a_while_is_waited_for() {
+    let place = database().await;
+    let proxy = Proxy::start(&place).await;
+    let target = target(proxy.options()).await;
+    let cell = cell(
+        "strategy = \"single_row\"\non_error = \"collect\"\nstop.rows = 40\n\
+         pace = { rate = 100.0 }\n",
+    );
+    let watcher = place.client().await;
+    let cut = async {
+        wait_for_rows(&watcher, &target, 0).await;
+        proxy.refuse(3);
+        proxy.cut();
+    };
+    let (outcome, ()) = tokio::join!(run(&target, &cell), cut);
+    let outcome = outcome.unwrap();
+    // What was on its way is in doubt; what came next waited, and no row is given up.
+    assert_eq!((outcome.ended, outcome.rows_failed), (Ended::Done, 0), "{}", brief(&outcome));
+    assert!(outcome.in_doubt.row_count() <= 1, "{}", brief(&outcome));
+    assert_eq!(outcome.confirmed.row_count() + outcome.in_doubt.row_count(), 40);
+    assert_eq!(outcome.measurement.errors.get("connect"), Some(&3), "{}", brief(&outcome));
+    assert_eq!(outcome.measurement.pushed_back, 3, "{}", brief(&outcome));
+    check_settled(&place, &target, &outcome).await;
+    target.close().await.unwrap();
+}
+
 /// Adds a trigger that raises an error for every fifth row. The sequence counts attempts, since it
 /// is not rolled back.
 async fn raise_for_every_fifth_row(client: &Client, target: &PgTarget, sqlstate: &str) {

@@ -1,6 +1,9 @@
 //! A proxy that writes down what batchpilot sends to the server, message by message.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, Ordering},
+};
 
 use batchpilot::target::postgres::ConnectOptions;
 use tokio::{
@@ -35,6 +38,7 @@ pub(crate) struct Proxy {
     port: u16,
     sessions: Arc<Mutex<Vec<Vec<Message>>>>,
     cut: watch::Sender<u32>,
+    refusals: Arc<AtomicU32>,
 }
 
 impl Proxy {
@@ -42,10 +46,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (cut, was_cut) = watch::channel(0);
-        let proxy = Proxy { place: place.clone(), port, sessions: Arc::default(), cut };
+        let (sessions, refusals) = (Arc::default(), Arc::new(AtomicU32::new(0)));
+        let proxy = Proxy { place: place.clone(), port, sessions, cut, refusals };
         let (sessions, server_port) = (Arc::clone(&proxy.sessions), place.port);
+        let refusals = Arc::clone(&proxy.refusals);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let left = refusals.load(Ordering::Relaxed);
+                if 0 < left {
+                    refusals.store(left - 1, Ordering::Relaxed);
+                    continue;
+                }
                 let number = {
                     let mut sessions = sessions.lock().unwrap();
                     sessions.push(Vec::new());
@@ -74,6 +85,11 @@ impl Proxy {
     /// Returns what each session has sent after its start, the first session first.
     pub(crate) fn sessions(&self) -> Vec<Vec<Message>> {
         self.sessions.lock().unwrap().clone()
+    }
+
+    /// Lets nobody in for the next `count` attempts.
+    pub(crate) fn refuse(&self, count: u32) {
+        self.refusals.store(count, Ordering::Relaxed);
     }
 
     /// Ends all connections without a word, as a network does.
