@@ -474,114 +474,104 @@ mod tests {
         Plan::resolve(&file.scenario)
     }
 
-    /// What stands before the cells and in the second of them, the key that is at fault, part of
-    /// what is said, and the nearest of both that can run.
-    const CANNOT_RUN: &[(&str, &str, &str, &str, (&str, &str))] = &[
-        ("name = \"\"", "", "name", "`` is no name", ("name = \"a\"", "")),
-        ("name = \"a b\"", "", "name", "1 to 64 of letters, digits", ("name = \"a_b-1\"", "")),
-        ("name = \"a/b\"", "", "name", "`a/b` is no name", ("name = \"ab\"", "")),
-        ("repetitions = 0", "", "repetitions", "expected 1 to 1000", ("repetitions = 1", "")),
-        ("repetitions = 1001", "", "repetitions", "1001 is out", ("repetitions = 1000", "")),
-        ("window_ms = 9", "", "window_ms", "expected 10 to 60000", ("window_ms = 10", "")),
-        ("window_ms = 60001", "", "window_ms", "60001 is out", ("window_ms = 60000", "")),
-        ("client_threads = 0", "", "client_threads", "1 to 1024", ("client_threads = 1", "")),
-        ("client_threads = 1025", "", "client_threads", "", ("client_threads = 1024", "")),
-        ("table.name = \"\"", "", "table.name", "1 to 63 bytes", ("table.name = \"t\"", "")),
+    /// What stands before the cells, and what in the second of them.
+    type Keys = (&'static str, &'static str);
+
+    /// What cannot run, the key that is at fault, part of what is said, and what can run next to it.
+    const CANNOT_RUN: &[(Keys, &str, &str, Keys)] = &[
+        (("name = \"\"", ""), "name", "`` is no name", ("name = \"a\"", "")),
+        (("name = \"a b\"", ""), "name", "1 to 64 of letters, digits", ("name = \"a_b-1\"", "")),
+        (("name = \"a/b\"", ""), "name", "`a/b` is no name", ("name = \"ab\"", "")),
+        (("repetitions = 0", ""), "repetitions", "expected 1 to 1000", ("repetitions = 1", "")),
+        (("repetitions = 1001", ""), "repetitions", "1001 is out", ("repetitions = 1000", "")),
+        (("window_ms = 9", ""), "window_ms", "expected 10 to 60000", ("window_ms = 10", "")),
+        (("window_ms = 60001", ""), "window_ms", "60001 is out", ("window_ms = 60000", "")),
+        (("client_threads = 0", ""), "client_threads", "1 to 1024", ("client_threads = 1", "")),
+        (("client_threads = 1025", ""), "client_threads", "", ("client_threads = 1024", "")),
+        (("table.name = \"\"", ""), "table.name", "1 to 63 bytes", ("table.name = \"t\"", "")),
         (
-            "table.indexes = [\"age\", \"agee\"]",
-            "",
+            ("table.indexes = [\"age\", \"agee\"]", ""),
             "table.indexes[1]",
             "no column `agee`; columns are name, email, age, created_at",
             ("table.indexes = [\"age\"]", ""),
         ),
-        ("stop = {}", "", "stop", "needs `rows`, `seconds` or both", ("", "stop = {rows = 1}")),
-        ("stop.rows = 0", "", "stop.rows", "0 is out of range", ("stop.rows = 1", "")),
-        ("", "stop.rows = 0", "cells[1].stop.rows", "0 is out", ("", "stop.rows = 1")),
+        (("stop = {}", ""), "stop", "needs `rows`, `seconds` or both", ("", "stop = {rows = 1}")),
+        (("stop.rows = 0", ""), "stop.rows", "0 is out of range", ("stop.rows = 1", "")),
+        (("", "stop.rows = 0"), "cells[1].stop.rows", "0 is out", ("", "stop.rows = 1")),
         (
-            "",
-            "stop.rows = 1_000_000_000_001",
+            ("", "stop.rows = 1_000_000_000_001"),
             "cells[1].stop.rows",
             "expected 1 to 1000000000000",
             ("", "stop.rows = 1_000_000_000_000"),
         ),
-        ("", "stop.seconds = 0.04", "cells[1].stop.seconds", "", ("", "stop.seconds = 0.05")),
-        ("", "stop.seconds = -1.0", "cells[1].stop.seconds", "", ("", "stop.seconds = 1.0")),
-        ("", "stop.seconds = nan", "cells[1].stop.seconds", "", ("", "stop.seconds = 1")),
-        ("", "stop.seconds = inf", "cells[1].stop.seconds", "", ("", "stop.seconds = 604_800")),
-        ("", "batch_rows = 0", "cells[1].batch_rows", "1 to 1000000", ("", "batch_rows = 1")),
+        (("", "stop.seconds = 0.04"), "cells[1].stop.seconds", "", ("", "stop.seconds = 0.05")),
+        (("", "stop.seconds = -1.0"), "cells[1].stop.seconds", "", ("", "stop.seconds = 1.0")),
+        (("", "stop.seconds = nan"), "cells[1].stop.seconds", "", ("", "stop.seconds = 1")),
+        (("", "stop.seconds = inf"), "cells[1].stop.seconds", "", ("", "stop.seconds = 604_800")),
+        (("", "batch_rows = 0"), "cells[1].batch_rows", "1 to 1000000", ("", "batch_rows = 1")),
         (
-            "",
-            "batch_rows = 1_000_001",
+            ("", "batch_rows = 1_000_001"),
             "cells[1].batch_rows",
             "1000001 is out of range",
             ("", "batch_rows = 1_000_000"),
         ),
         (
-            "",
-            "strategy = \"single_row\"\nbatch_rows = 2",
+            ("", "strategy = \"single_row\"\nbatch_rows = 2"),
             "cells[1].batch_rows",
             "single_row carries one row; use multi_row",
             ("", "strategy = \"single_row\"\nbatch_rows = 1"),
         ),
         (
-            "",
-            "in_flight = 2",
+            ("", "in_flight = 2"),
             "cells[1].in_flight",
             "only `pipelined` has statements in flight",
             ("", "strategy = \"pipelined\"\nin_flight = 2"),
         ),
         (
-            "",
-            "strategy = \"pipelined\"\nin_flight = 0",
+            ("", "strategy = \"pipelined\"\nin_flight = 0"),
             "cells[1].in_flight",
             "0 is out of range",
             ("", "strategy = \"pipelined\"\nin_flight = 1"),
         ),
-        ("", "workers = 0", "cells[1].workers", "expected 1 to 10000", ("", "workers = 1")),
-        ("", "workers = 10_001", "cells[1].workers", "", ("", "workers = 10_000")),
+        (("", "workers = 0"), "cells[1].workers", "expected 1 to 10000", ("", "workers = 1")),
+        (("", "workers = 10_001"), "cells[1].workers", "", ("", "workers = 10_000")),
         (
-            "",
-            "transaction = { every = 0 }",
+            ("", "transaction = { every = 0 }"),
             "cells[1].transaction",
             "at least 1 operation",
             ("", "transaction = { every = 1 }"),
         ),
         (
-            "",
-            "strategy = \"copy_text\"\nreturning = true",
+            ("", "strategy = \"copy_text\"\nreturning = true"),
             "cells[1].returning",
             "COPY returns no rows",
             ("", "strategy = \"copy_text\"\nreturning = false"),
         ),
-        ("", "pace.rate = 0.0", "cells[1].pace.rate", "above 0", ("", "pace.rate = 0.1")),
-        ("", "pace.rate = -1.0", "cells[1].pace.rate", "above 0", ("", "pace.rate = 1.0")),
-        ("", "pace.rate = inf", "cells[1].pace.rate", "10,000,000", ("", "pace.rate = 1e7")),
+        (("", "pace.rate = 0.0"), "cells[1].pace.rate", "above 0", ("", "pace.rate = 0.1")),
+        (("", "pace.rate = -1.0"), "cells[1].pace.rate", "above 0", ("", "pace.rate = 1.0")),
+        (("", "pace.rate = inf"), "cells[1].pace.rate", "10,000,000", ("", "pace.rate = 1e7")),
         (
-            "",
-            "pace = { rate = 1.0, queue_max = 0 }",
+            ("", "pace = { rate = 1.0, queue_max = 0 }"),
             "cells[1].pace.queue_max",
             "expected 1 to",
             ("", "pace = { rate = 1.0, queue_max = 1 }"),
         ),
-        ("", "pool.size_max = 0", "cells[1].pool.size_max", "", ("", "pool.size_max = 1")),
-        ("pool.size_max = 0", "", "pool.size_max", "1 to 10000", ("pool.size_max = 1", "")),
+        (("", "pool.size_max = 0"), "cells[1].pool.size_max", "", ("", "pool.size_max = 1")),
+        (("pool.size_max = 0", ""), "pool.size_max", "1 to 10000", ("pool.size_max = 1", "")),
         (
-            "",
-            "pool = { size_max = 2, idle_min = 3 }",
+            ("", "pool = { size_max = 2, idle_min = 3 }"),
             "cells[1].pool.idle_min",
             "expected 0 to 2",
             ("", "pool = { size_max = 2, idle_min = 2 }"),
         ),
         (
-            "",
-            "pool.acquire_timeout_ms = 0",
+            ("", "pool.acquire_timeout_ms = 0"),
             "cells[1].pool.acquire_timeout_ms",
             "expected 1 to 86400000",
             ("", "pool.acquire_timeout_ms = 1"),
         ),
         (
-            "",
-            "pool.idle_timeout_ms = 86_400_001",
+            ("", "pool.idle_timeout_ms = 86_400_001"),
             "cells[1].pool.idle_timeout_ms",
             "",
             ("", "pool.idle_timeout_ms = 86_400_000"),
@@ -590,7 +580,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_said_with_its_key() {
-        for (top, keys, key, problem, good) in CANNOT_RUN {
+        for ((top, keys), key, problem, good) in CANNOT_RUN {
             let error = resolve(top, keys).expect_err(&format!("{top} {keys}"));
             assert_eq!(error.key, *key, "{top} {keys}: {error}");
             assert!(error.problem.contains(problem), "{top} {keys}: {error}");
