@@ -53,7 +53,7 @@ async fn wait_for_rows(client: &Client, target: &PgTarget, rows: i64) -> i64 {
 async fn terminate_one(client: &Client) -> bool {
     let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                  WHERE application_name LIKE 'batchpilot %' AND datname = current_database() \
-                 ORDER BY query LIKE 'INSERT%' DESC, state = 'active' DESC LIMIT 1";
+                 AND query ~ '^(INSERT|begin|commit)' ORDER BY state = 'active' DESC LIMIT 1";
     client.query_opt(query, &[]).await.unwrap().is_some()
 }
 
@@ -86,10 +86,15 @@ async fn a_crash_in_the_middle_of_a_block_leaves_no_row_unaccounted_for() {
         let stop = CancellationToken::new();
         let crash = async {
             let client = place.client().await;
-            wait_for_rows(&client, &target, 0).await;
+            // More than four workers have on their way at first: some have been confirmed.
+            wait_for_rows(&client, &target, 1_000).await;
             // The postmaster ends all sessions when one is killed, recovers, and goes on.
             let victim = sessions(cluster.postmaster_pid()).pop().expect("sessions are at work");
             kill(victim, Signal::SIGKILL).unwrap();
+            // The postmaster needs a moment to learn of it, and lets new sessions in until then.
+            while client.batch_execute("").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             if on_error == "collect" {
                 let client = when_up(&place).await;
                 let rows = wait_for_rows(&client, &target, -1).await;
@@ -203,7 +208,8 @@ async fn what_is_in_doubt_is_settled_for_good() {
     transaction.commit().await.unwrap();
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                     AND application_name LIKE 'batchpilot %'";
-    wait_for(&watcher, sessions, |count| count == 0).await;
+    // One is left: the one that checks the table.
+    wait_for(&watcher, sessions, |count| count == 1).await;
     check_settled(&place, &target, &outcome).await;
     assert_eq!(verify(&target, &outcome).await, verification);
     target.close().await.unwrap();
@@ -284,6 +290,28 @@ async fn a_lock_that_is_held_for_a_while_is_waited_out() {
     assert_eq!(measured.errors.get("55P03"), Some(&measured.pushed_back), "{}", brief(&outcome));
     assert_eq!((outcome.rows_failed, outcome.error.is_none()), (0, true), "{}", brief(&outcome));
     assert_eq!(measured.operations, outcome.confirmed.row_count(), "{}", brief(&outcome));
+    check_settled(&place, &target, &outcome).await;
+    target.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_sessions_wait_for_is_sampled() {
+    let place = database().await;
+    let target = target(place.options()).await;
+    let (client, watcher) = (place.client().await, place.client().await);
+    let lock = format!("BEGIN; LOCK TABLE \"{}\".users IN SHARE MODE", target.schema());
+    let cell = cell("strategy = \"single_row\"\nworkers = 2\nstop = { seconds = 1.5 }\n");
+    let hold = async {
+        wait_for_rows(&watcher, &target, 0).await;
+        client.batch_execute(&lock).await.unwrap();
+        // Several windows of 100 ms.
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        client.batch_execute("COMMIT").await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(run(&target, &cell), hold);
+    let outcome = outcome.unwrap();
+    let waits = outcome.wait_events.get("Lock:relation").copied().unwrap_or(0);
+    assert!(0 < waits, "{:?}", outcome.wait_events);
     check_settled(&place, &target, &outcome).await;
     target.close().await.unwrap();
 }

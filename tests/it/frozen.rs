@@ -41,8 +41,10 @@ impl Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // A backend that ended meanwhile needs no thawing.
-        self.0.iter().for_each(|pid| drop(kill(*pid, Signal::SIGCONT)));
+        for pid in &self.0 {
+            // A backend that ended meanwhile needs no thawing.
+            kill(*pid, Signal::SIGCONT).unwrap_or_default();
+        }
     }
 }
 

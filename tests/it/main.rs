@@ -4,6 +4,7 @@
 
 mod bad_days;
 mod cluster;
+mod command_line;
 mod frozen;
 mod postgres;
 mod proxy;

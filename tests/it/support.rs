@@ -273,7 +273,12 @@ impl Desk {
 }
 
 pub(crate) fn batchpilot() -> Command {
-    let mut command = Command::new(BATCHPILOT);
+    batchpilot_by(BATCHPILOT)
+}
+
+/// Prepares batchpilot to be started by another program, or none.
+pub(crate) fn batchpilot_by(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     for name in SERVER_VARIABLES {
         command.env_remove(name);

@@ -97,35 +97,26 @@ impl Admin {
     /// way when a connection was lost is then committed or never will be.
     pub(super) async fn end_sessions(&self) -> Result<(), TargetError> {
         let client = self.client().await?;
-        let name = session_name(&self.options, &self.schema);
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                   WHERE application_name = $1 AND usename = current_user";
+                   WHERE application_name = current_setting('application_name') \
+                     AND usename = current_user AND pid <> pg_backend_pid()";
         let started = clock::now();
         loop {
-            let ended = client.query_one(end, &[&name]).await;
+            let ended = client.query_one(end, &[]).await;
             let left: i64 = ended.map_err(|error| error::of_session(&error))?.get(0);
             if left == 0 {
                 return Ok(());
             }
             if SESSION_END_MAX <= started.elapsed() {
                 let message = format!(
-                    "{left} sessions named `{name}` do not end; what they had been sent may still \
-                     be committed"
+                    "{left} sessions of this run do not end; what they had been sent may still be \
+                     committed"
                 );
                 return Err(TargetError::Failed { message, sqlstate: None });
             }
             tokio::time::sleep(SESSION_END_PERIOD).await;
         }
     }
-}
-
-/// Returns the `application_name` by which the sessions of a run's pools are known.
-pub(super) fn session_name(options: &ConnectOptions, schema: &str) -> String {
-    let run = schema.rsplit('_').next().unwrap_or(schema);
-    // PostgreSQL cuts it at 63 bytes.
-    let base = options.config.get_application_name().unwrap_or_default();
-    let base: String = base.chars().filter(char::is_ascii).take(50).collect();
-    format!("{base} {run}")
 }
 
 pub(super) async fn connect(

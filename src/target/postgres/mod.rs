@@ -61,6 +61,7 @@ impl PgTarget {
         generator: Generator,
     ) -> Result<PgTarget, TargetError> {
         let tls = tls::connector(options.trust);
+        let options = options.named_after(run);
         let schema = format!("batchpilot_{run}");
         let admin = Admin::open(&options, &tls, &schema).await?;
         let client = admin.as_it_is().await;

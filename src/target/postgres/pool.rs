@@ -7,7 +7,7 @@ use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::Error;
 
-use super::{PgSession, PgTarget, admin, error};
+use super::{PgSession, PgTarget, error};
 use crate::{
     rows::ColumnSpec,
     strategy::quoted,
@@ -81,10 +81,8 @@ impl std::ops::DerefMut for PgLease {
 pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let (options, tls) = (&target.options, target.tls.clone());
-    let mut session = options.config.clone();
-    session.application_name(admin::session_name(options, &target.schema));
     let sessions = Sessions {
-        manager: deadpool_postgres::Manager::from_config(session, tls, config),
+        manager: deadpool_postgres::Manager::from_config(options.config.clone(), tls, config),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
         table: target.table.name.clone(),
         columns: target.generator.columns(),
