@@ -457,3 +457,297 @@ fn in_range(key: &str, value: u64, least: u64, most: u64) -> Result<(), PlanErro
     }
     Err(PlanError::new(key, format!("{value} is out of range; expected {least} to {most}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A scenario of two cells: `top` before them, `keys` in the second.
+    fn resolve(top: &str, keys: &str) -> Result<Plan, PlanError> {
+        let name = if top.starts_with("name =") { "" } else { "name = \"test\"\n" };
+        let strategy = if keys.starts_with("strategy =") { "" } else { "strategy = \"unnest\"\n" };
+        let text = format!(
+            "{name}{top}\n[[cells]]\nname = \"first\"\nstrategy = \"unnest\"\n\
+             [[cells]]\nname = \"second\"\n{strategy}{keys}\n"
+        );
+        let file = Scenario::parse(&text, "test.toml").unwrap_or_else(|error| panic!("{error}"));
+        Plan::resolve(&file.scenario)
+    }
+
+    /// What stands before the cells and in the second of them, the key that is at fault, part of
+    /// what is said, and the nearest of both that can run.
+    const CANNOT_RUN: &[(&str, &str, &str, &str, (&str, &str))] = &[
+        ("name = \"\"", "", "name", "`` is no name", ("name = \"a\"", "")),
+        ("name = \"a b\"", "", "name", "1 to 64 of letters, digits", ("name = \"a_b-1\"", "")),
+        ("name = \"a/b\"", "", "name", "`a/b` is no name", ("name = \"ab\"", "")),
+        ("repetitions = 0", "", "repetitions", "expected 1 to 1000", ("repetitions = 1", "")),
+        ("repetitions = 1001", "", "repetitions", "1001 is out", ("repetitions = 1000", "")),
+        ("window_ms = 9", "", "window_ms", "expected 10 to 60000", ("window_ms = 10", "")),
+        ("window_ms = 60001", "", "window_ms", "60001 is out", ("window_ms = 60000", "")),
+        ("client_threads = 0", "", "client_threads", "1 to 1024", ("client_threads = 1", "")),
+        ("client_threads = 1025", "", "client_threads", "", ("client_threads = 1024", "")),
+        ("table.name = \"\"", "", "table.name", "1 to 63 bytes", ("table.name = \"t\"", "")),
+        (
+            "table.indexes = [\"age\", \"agee\"]",
+            "",
+            "table.indexes[1]",
+            "no column `agee`; columns are name, email, age, created_at",
+            ("table.indexes = [\"age\"]", ""),
+        ),
+        ("stop = {}", "", "stop", "needs `rows`, `seconds` or both", ("", "stop = {rows = 1}")),
+        ("stop.rows = 0", "", "stop.rows", "0 is out of range", ("stop.rows = 1", "")),
+        ("", "stop.rows = 0", "cells[1].stop.rows", "0 is out", ("", "stop.rows = 1")),
+        (
+            "",
+            "stop.rows = 1_000_000_000_001",
+            "cells[1].stop.rows",
+            "expected 1 to 1000000000000",
+            ("", "stop.rows = 1_000_000_000_000"),
+        ),
+        ("", "stop.seconds = 0.04", "cells[1].stop.seconds", "", ("", "stop.seconds = 0.05")),
+        ("", "stop.seconds = -1.0", "cells[1].stop.seconds", "", ("", "stop.seconds = 1.0")),
+        ("", "stop.seconds = nan", "cells[1].stop.seconds", "", ("", "stop.seconds = 1")),
+        ("", "stop.seconds = inf", "cells[1].stop.seconds", "", ("", "stop.seconds = 604_800")),
+        ("", "batch_rows = 0", "cells[1].batch_rows", "1 to 1000000", ("", "batch_rows = 1")),
+        (
+            "",
+            "batch_rows = 1_000_001",
+            "cells[1].batch_rows",
+            "1000001 is out of range",
+            ("", "batch_rows = 1_000_000"),
+        ),
+        (
+            "",
+            "strategy = \"single_row\"\nbatch_rows = 2",
+            "cells[1].batch_rows",
+            "single_row carries one row; use multi_row",
+            ("", "strategy = \"single_row\"\nbatch_rows = 1"),
+        ),
+        (
+            "",
+            "in_flight = 2",
+            "cells[1].in_flight",
+            "only `pipelined` has statements in flight",
+            ("", "strategy = \"pipelined\"\nin_flight = 2"),
+        ),
+        (
+            "",
+            "strategy = \"pipelined\"\nin_flight = 0",
+            "cells[1].in_flight",
+            "0 is out of range",
+            ("", "strategy = \"pipelined\"\nin_flight = 1"),
+        ),
+        ("", "workers = 0", "cells[1].workers", "expected 1 to 10000", ("", "workers = 1")),
+        ("", "workers = 10_001", "cells[1].workers", "", ("", "workers = 10_000")),
+        (
+            "",
+            "transaction = { every = 0 }",
+            "cells[1].transaction",
+            "at least 1 operation",
+            ("", "transaction = { every = 1 }"),
+        ),
+        (
+            "",
+            "strategy = \"copy_text\"\nreturning = true",
+            "cells[1].returning",
+            "COPY returns no rows",
+            ("", "strategy = \"copy_text\"\nreturning = false"),
+        ),
+        ("", "pace.rate = 0.0", "cells[1].pace.rate", "above 0", ("", "pace.rate = 0.1")),
+        ("", "pace.rate = -1.0", "cells[1].pace.rate", "above 0", ("", "pace.rate = 1.0")),
+        ("", "pace.rate = inf", "cells[1].pace.rate", "10,000,000", ("", "pace.rate = 1e7")),
+        (
+            "",
+            "pace = { rate = 1.0, queue_max = 0 }",
+            "cells[1].pace.queue_max",
+            "expected 1 to",
+            ("", "pace = { rate = 1.0, queue_max = 1 }"),
+        ),
+        ("", "pool.size_max = 0", "cells[1].pool.size_max", "", ("", "pool.size_max = 1")),
+        ("pool.size_max = 0", "", "pool.size_max", "1 to 10000", ("pool.size_max = 1", "")),
+        (
+            "",
+            "pool = { size_max = 2, idle_min = 3 }",
+            "cells[1].pool.idle_min",
+            "expected 0 to 2",
+            ("", "pool = { size_max = 2, idle_min = 2 }"),
+        ),
+        (
+            "",
+            "pool.acquire_timeout_ms = 0",
+            "cells[1].pool.acquire_timeout_ms",
+            "expected 1 to 86400000",
+            ("", "pool.acquire_timeout_ms = 1"),
+        ),
+        (
+            "",
+            "pool.idle_timeout_ms = 86_400_001",
+            "cells[1].pool.idle_timeout_ms",
+            "",
+            ("", "pool.idle_timeout_ms = 86_400_000"),
+        ),
+    ];
+
+    #[test]
+    fn what_cannot_run_is_said_with_its_key() {
+        for (top, keys, key, problem, good) in CANNOT_RUN {
+            let error = resolve(top, keys).expect_err(&format!("{top} {keys}"));
+            assert_eq!(error.key, *key, "{top} {keys}: {error}");
+            assert!(error.problem.contains(problem), "{top} {keys}: {error}");
+            let resolved = resolve(good.0, good.1);
+            assert!(resolved.is_ok(), "{good:?}: {resolved:?}");
+        }
+    }
+
+    #[test]
+    fn cells_and_claims_refer_to_each_other_by_name() {
+        let claim = |keys: &str| format!("[[claims]]\nsource = \"me\"\n{keys}");
+        for (keys, key, problem) in [
+            (
+                "[[cells]]\nname = \"first\"\nstrategy = \"unnest\"",
+                "cells[2].name",
+                "`first` already",
+            ),
+            ("[[cells]]\nname = \" \"\nstrategy = \"unnest\"", "cells[2].name", "needs a name"),
+            (
+                &claim("cell = \"third\"\nvalue = 1\nunit = \"rows/s\""),
+                "claims[0].cell",
+                "no cell `third`; cells are first, second",
+            ),
+            (
+                &claim("cell = \"first\"\nvalue = 0\nunit = \"rows/s\""),
+                "claims[0].value",
+                "expected a number above 0",
+            ),
+            (
+                &claim("cell = \"first\"\nvalue = 2\nunit = \"speedup\""),
+                "claims[0]",
+                "a speed-up needs `baseline`",
+            ),
+            (
+                &claim("cell = \"first\"\nvalue = 2\nunit = \"speedup\"\nbaseline = \"third\""),
+                "claims[0].baseline",
+                "no cell `third`",
+            ),
+            (
+                &claim("cell = \"first\"\nvalue = 2\nunit = \"rows/s\"\nbaseline = \"second\""),
+                "claims[0].baseline",
+                "only a speed-up has a baseline",
+            ),
+        ] {
+            let error = resolve("", keys).expect_err(keys);
+            assert_eq!(error.key, key, "{keys}: {error}");
+            assert!(error.problem.contains(problem), "{keys}: {error}");
+        }
+        let good = claim("cell = \"second\"\nvalue = 2\nunit = \"speedup\"\nbaseline = \"first\"");
+        let plan = resolve("", &good).unwrap();
+        assert_eq!((plan.claims[0].cell, plan.claims[0].baseline), (1, Some(0)));
+        assert!(
+            Plan::resolve(&Scenario { name: "none".to_owned(), ..Scenario::default() }).is_err()
+        );
+    }
+
+    #[test]
+    fn what_is_clamped_is_said() {
+        for (keys, batch_rows, note) in [
+            ("strategy = \"multi_row\"\nbatch_rows = 16_383", 16_383, None),
+            (
+                "strategy = \"multi_row\"\nbatch_rows = 16_384",
+                16_383,
+                Some("second: batch_rows 16384 clamped to 16383: PostgreSQL takes at most 65,535"),
+            ),
+            ("strategy = \"unnest\"\nbatch_rows = 16_384", 16_384, None),
+            ("workers = 4\npool.size_max = 4", 1_000, None),
+            (
+                "workers = 4\npool.size_max = 3",
+                1_000,
+                Some("second: 4 workers share 3 sessions; pool wait will show it"),
+            ),
+        ] {
+            let plan = resolve("", keys).unwrap();
+            assert_eq!(plan.cells[1].batch_rows, batch_rows, "{keys}");
+            let said = plan.notes.first().map(|it| it.starts_with(note.unwrap_or("nothing")));
+            assert_eq!(
+                (said, plan.notes.len()),
+                (note.map(|_| true), note.iter().count()),
+                "{keys}"
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_that_the_scenario_documents() {
+        let plan = resolve("", "").unwrap();
+        let cell = &plan.cells[1];
+        assert_eq!(
+            (plan.seed, plan.repetitions, plan.window_ms, plan.client_threads),
+            (1, 5, 250, 1)
+        );
+        assert_eq!((plan.title.as_str(), plan.connection), ("test", Connection::Unix));
+        assert_eq!((plan.table.name.as_str(), plan.table.unlogged), ("users", false));
+        assert_eq!((cell.batch_rows, cell.workers), (1_000, 1));
+        assert_eq!((cell.transaction, cell.pace), (Transaction::Autocommit, Pace::Closed));
+        assert_eq!((cell.returning, cell.prepared), (false, true));
+        assert_eq!(cell.on_error, OnError::FailFast);
+        assert_eq!(cell.stop, Stop { rows: Some(100_000), seconds: None });
+        let PoolSettings { size_max, idle_min, acquire_timeout_ms, idle_timeout_ms } = cell.pool;
+        assert_eq!((size_max, idle_min), (1, 1));
+        assert_eq!((acquire_timeout_ms, idle_timeout_ms), (30_000, 600_000));
+
+        let cell = resolve("", "strategy = \"single_row\"").unwrap().cells.remove(1);
+        assert_eq!(cell.batch_rows, 1);
+        let cell = resolve("", "strategy = \"pipelined\"\nbatch_rows = 9").unwrap().cells.remove(1);
+        assert_eq!(cell.strategy, Strategy::Pipelined { in_flight: 9 });
+        let cell = resolve("", "strategy = \"pipelined\"").unwrap().cells.remove(1);
+        assert_eq!(cell.strategy, Strategy::Pipelined { in_flight: 256 });
+        let cell = resolve("", "transaction = \"explicit\"").unwrap().cells.remove(1);
+        assert_eq!(cell.transaction, Transaction::Every(1));
+    }
+
+    #[test]
+    fn what_a_cell_says_wins() {
+        let plan =
+            resolve("stop.rows = 7\npool.size_max = 9", "stop.seconds = 1.0\npool.size_max = 2");
+        let cells = plan.unwrap().cells;
+        assert_eq!(cells[0].stop, Stop { rows: Some(7), seconds: None });
+        assert_eq!(cells[1].stop, Stop { rows: None, seconds: Some(1.0) });
+        assert_eq!((cells[0].pool.size_max, cells[1].pool.size_max), (9, 2));
+    }
+
+    /// Every cell once a repetition, in an order that the seed fixes, on rows of the repetition.
+    #[test]
+    fn blocks_are_interleaved_and_repeatable() {
+        let blocks = interleave(5, 40, 1);
+        assert_eq!(blocks, interleave(5, 40, 1));
+        assert_ne!(blocks, interleave(5, 40, 2));
+        let mut orders = BTreeSet::new();
+        for (repetition, blocks) in blocks.chunks(5).enumerate() {
+            let order: Vec<usize> = blocks.iter().map(|block| block.cell).collect();
+            assert_eq!(order.iter().copied().collect::<BTreeSet<_>>(), (0..5).collect());
+            let is_same =
+                |it: &BlockPlan| it.repetition as usize == repetition && it.seed == blocks[0].seed;
+            assert!(blocks.iter().all(is_same), "{blocks:?}");
+            orders.insert(order);
+        }
+        assert!(30 < orders.len(), "{} orders of 120 in 40 repetitions", orders.len());
+        let seeds: BTreeSet<u64> = blocks.iter().map(|block| block.seed).collect();
+        assert_eq!(seeds.len(), 40);
+    }
+
+    #[test]
+    fn the_scenarios_that_come_along_resolve() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "toml") {
+                let file = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
+                let plan = Plan::resolve(&file.scenario);
+                let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                assert_eq!(plan.blocks.len(), plan.cells.len() * plan.repetitions as usize);
+                count += 1;
+            }
+        }
+        assert!(2 <= count, "{count} scenarios");
+    }
+}
