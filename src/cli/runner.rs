@@ -352,6 +352,9 @@ impl Run {
         for (name, bytes) in report::files(&self.record, &verdict, &windows) {
             self.directory.replace(name, &bytes)?;
         }
+        let mut json = Vec::new();
+        report::json::write(&self.record, &verdict, &mut json)?;
+        self.directory.replace(record::RECORD, &json)?;
         match common.format {
             Format::Text => show(&self.record, &verdict, self.directory.path())?,
             Format::Json => {

@@ -19,7 +19,8 @@ use crate::{
     plan::CellPlan,
 };
 
-const RECORD: &str = "record.json";
+/// Name of the record's own file.
+pub const RECORD: &str = "record.json";
 const WINDOWS: &str = "windows.csv";
 const BLOCKS: &str = "blocks.csv";
 const LATENCY: &str = "latency.hlog";
