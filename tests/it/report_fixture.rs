@@ -130,6 +130,7 @@ pub(crate) fn measured(plan: Plan) -> (Record, Vec<WindowRow>) {
         command: "batchpilot reproduce".to_owned(),
         started_at: "2026-11-22T13:05:09.123Z".to_owned(),
         finished_at: Some("2026-11-22T13:10:51.004Z".to_owned()),
+        client_memory_peak_bytes: Some(11_000_000),
         complete: true,
         plan,
         environment: environment(),
