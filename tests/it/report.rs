@@ -79,6 +79,8 @@ fn odd_records() -> Vec<(&'static str, Record, Vec<WindowRow>)> {
 fn draws_files_to_look_at() {
     let (record, windows) = fixture::record();
     Files::of(&record, &windows).write_to("full");
+    let (record, windows) = fixture::measured(fixture::nine_plan());
+    Files::of(&record, &windows).write_to("nine_repetitions");
     for (name, record, windows) in odd_records() {
         Files::of(&record, &windows).write_to(name);
     }

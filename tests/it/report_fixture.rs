@@ -110,6 +110,11 @@ pub(crate) fn plan(head: &str, cells: &[(&str, &str, f64)], claims: &str) -> Pla
     Plan::resolve(&scenario).unwrap()
 }
 
+/// Returns a plan of nine repetitions, as many as the documented table has by default.
+pub(crate) fn nine_plan() -> Plan {
+    plan(&HEAD.replace("repetitions = 5", "repetitions = 9"), &CELLS, CLAIMS)
+}
+
 /// Returns a plan of one repetition of two cells, without claims.
 pub(crate) fn short_plan() -> Plan {
     plan("name = 'short'\nrepetitions = 1\n", &CELLS[3..5], "")
@@ -179,6 +184,9 @@ fn block(plan: &Plan, number: usize, random: &mut Pcg64Mcg) -> BlockRecord {
         wal_bytes: Some(rows * 190),
         wal_full_page_images: Some(rows / 250),
         checkpoints: Some(0),
+        wait_events: [("CPU", 14), ("IO:WALSync", 5), ("LWLock:WALWrite", 1)]
+            .map(|(event, count)| (event.to_owned(), count))
+            .into(),
         latency: latencies(operations, service_ns, cell.pace, random),
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::{
     facts::Fact,
-    tables::{ClaimRow, CostRow, ResultRow, SettingRow},
+    tables::{ClaimRow, CostRow, ResultRow, SettingRow, WaitRow},
 };
 use super::Plots;
 use crate::{
@@ -39,6 +39,7 @@ struct Page<'a> {
     settings: Vec<Fact>,
     setup: Vec<SettingRow<'a>>,
     costs: Vec<CostRow<'a>>,
+    waits: Vec<WaitRow<'a>>,
     method: Vec<String>,
     claims: Vec<ClaimRow<'a>>,
     batchpilot: &'a str,
@@ -90,6 +91,7 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         settings: facts::settings(record),
         setup: tables::setup(record),
         costs: tables::costs(verdict),
+        waits: tables::waits(verdict),
         method: facts::method(record),
         claims: tables::claims(record, verdict),
         batchpilot: &record.batchpilot,
@@ -129,19 +131,15 @@ fn band(validity: &Validity) -> Band {
     Band { class, word, sentence, problems: validity.problems.clone() }
 }
 
-/// The answer's sentences, and those about the other claims after them.
+/// What came of each claim, and then what else the answer says.
 fn answer(verdict: &Verdict) -> Vec<Sentence<'_>> {
-    let claim_of = |text: &str| verdict.claims.iter().find(|claim| claim.sentence == text);
-    let mut sentences: Vec<Sentence<'_>> = verdict
-        .answer
+    let claims = verdict
+        .claims
         .iter()
-        .map(|text| Sentence { text, badge: claim_of(text).map(|claim| badge(claim.outcome)) })
-        .collect();
-    let others = verdict.claims.iter().filter(|claim| !verdict.answer.contains(&claim.sentence));
-    sentences.extend(
-        others.map(|claim| Sentence { text: &claim.sentence, badge: Some(badge(claim.outcome)) }),
-    );
-    sentences
+        .map(|claim| Sentence { text: &claim.sentence, badge: Some(badge(claim.outcome)) });
+    let is_claim = |text: &str| verdict.claims.iter().any(|claim| claim.sentence == text);
+    let others = verdict.answer.iter().filter(|text| !is_claim(text));
+    claims.chain(others.map(|text| Sentence { text, badge: None })).collect()
 }
 
 fn badge(outcome: Outcome) -> Badge {

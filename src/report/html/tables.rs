@@ -68,6 +68,14 @@ pub(super) struct CostRow<'a> {
     n: usize,
 }
 
+/// What the server's sessions were seen in.
+#[derive(Serialize)]
+pub(super) struct WaitRow<'a> {
+    name: &'a str,
+    events: String,
+    samples: String,
+}
+
 /// A claim and who made it.
 #[derive(Serialize)]
 pub(super) struct ClaimRow<'a> {
@@ -131,6 +139,19 @@ pub(super) fn costs(verdict: &Verdict) -> Vec<CostRow<'_>> {
             operations: number(cell.operations as f64),
             n: cell.rows_per_s.map_or(0, |it| it.n),
         }
+    });
+    rows.collect()
+}
+
+/// The cells of which there is a sample, and the five events most often seen.
+pub(super) fn waits(verdict: &Verdict) -> Vec<WaitRow<'_>> {
+    let sampled = verdict.cells.iter().filter(|cell| 0 < cell.wait_samples);
+    let rows = sampled.map(|cell| {
+        let shares = cell.wait_events.iter().take(5);
+        let events: Vec<String> =
+            shares.map(|(event, share)| format!("{event} {:.0} %", share * 100.0)).collect();
+        let samples = number(cell.wait_samples as f64);
+        WaitRow { name: &cell.name, events: events.join(", "), samples }
     });
     rows.collect()
 }

@@ -99,11 +99,7 @@ pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
         paint_legend(canvas, top - 40.0);
         for repetition in 0..panel_count {
             let (left, right) = panel_edges(repetition, panel_count);
-            let text = if panel_count <= 6 {
-                format!("repetition {repetition}")
-            } else {
-                repetition.to_string()
-            };
+            let text = format!("repetition {repetition}");
             let center = (f64::midpoint(left, right), top - 12.0);
             canvas.text(center, &text, Font::new(SMALL, MUTED), Align::Center);
         }
