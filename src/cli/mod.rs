@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
+            complain(&error);
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
@@ -99,6 +99,11 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+fn complain(error: &anyhow::Error) {
+    // Whoever would read this may be gone; the exit code says the same.
+    drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
 }
 
 /// `batchpilot … | head` is no error.

@@ -79,13 +79,28 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     let mut run = match Run::begin(job, common, directory, progress, &server).await {
         Ok(run) => run,
         Err(error) => {
-            server.close().await?;
+            // That the server does not stop either says less than why the run did not begin.
+            drop(server.close().await);
             return Err(error);
         }
     };
     let outcome = run.blocks(signals).await;
     let closed = run.end(server).await;
+    if run.record.blocks.is_empty() {
+        // Nothing was measured: there is nothing to show, and nothing to keep.
+        run.directory.discard();
+        outcome?;
+        closed?;
+        return Ok(signals.exit().unwrap_or(Exit::Done));
+    }
     let shown = run.show(common);
+    if let (Err(error), Ok(verdict)) = (&outcome, &shown)
+        && verdict.validity.judgement == Judgement::Invalid
+    {
+        // That a table is not what the server confirmed outweighs why the run ended.
+        super::complain(error);
+        return Ok(Exit::Invalid);
+    }
     outcome?;
     closed?;
     let verdict = shown?;
@@ -337,6 +352,9 @@ impl Run {
         for (name, bytes) in report::files(&self.record, &verdict, &windows) {
             self.directory.replace(name, &bytes)?;
         }
+        let mut json = Vec::new();
+        report::json::write(&self.record, &verdict, &mut json)?;
+        self.directory.replace(record::RECORD, &json)?;
         match common.format {
             Format::Text => show(&self.record, &verdict, self.directory.path())?,
             Format::Json => {
@@ -411,6 +429,7 @@ fn dead_letters(number: usize, cell: &str, outcome: &BlockOutcome) -> Vec<serde_
             "rows": rejection.rows,
             "sqlstate": rejection.code,
             "message": rejection.message,
+            "in_doubt": rejection.in_doubt,
         })
     };
     outcome.rejections.iter().map(letter).collect()

@@ -50,7 +50,8 @@ pub struct BlockOutcome {
     pub elapsed: Duration,
     /// Rows that the server confirmed.
     pub confirmed: RowSet,
-    /// Rows of operations whose connection was lost at the commit.
+    /// Rows of operations whose connection was lost at the commit, or that ended in an error where
+    /// each row was a transaction of its own.
     pub in_doubt: RowSet,
     /// Rows that ended otherwise, and were not inserted.
     pub rows_failed: u64,
@@ -84,6 +85,9 @@ pub struct Rejection {
     pub code: String,
     /// The server's words.
     pub message: String,
+    /// Whether some of the rows were inserted all the same: each was a transaction of its own, and
+    /// the table says which.
+    pub in_doubt: bool,
 }
 
 /// Why a block ended.
@@ -328,8 +332,9 @@ async fn finish<P: Pool>(
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
     let now = shared.started.elapsed();
+    let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
     let never_started =
-        if shared.supply.is_exhausted() { 0 } else { shared.pacer.backlog(now, shared.deadline) };
+        if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
     shared.pool.close().await;
     let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -79,6 +79,19 @@ impl Pacer {
         schedule.queue.iter().filter(|due| **due < end).count() as u64
     }
 
+    /// Returns how many operations were due before `end` and never handed out: those in the queue,
+    /// and those that found it full. Nothing is handed out afterwards.
+    pub(crate) fn never_started(&self, end: Duration) -> u64 {
+        let Some(schedule) = &self.open else { return 0 };
+        let mut schedule = lock(schedule);
+        let mut count = schedule.queue.iter().filter(|due| **due < end).count() as u64;
+        while schedule.last < end {
+            schedule.advance();
+            count += u64::from(schedule.last < end);
+        }
+        count
+    }
+
     /// Returns whether the queue was ever full.
     pub(crate) fn is_overloaded(&self) -> bool {
         self.open.as_ref().is_some_and(|schedule| lock(schedule).overloaded)
@@ -101,13 +114,17 @@ impl Schedule {
     }
 
     fn make_one(&mut self) {
+        self.advance();
+        self.queue.push_back(self.last);
+    }
+
+    fn advance(&mut self) {
         self.last = match self.arrival {
             // From the count, not from the last one: no error adds up over a long run.
             Arrival::Fixed => Duration::from_secs_f64(self.made as f64 / self.rate),
             Arrival::Poisson => self.last + Duration::from_secs_f64(self.exponential() / self.rate),
         };
         self.made += 1;
-        self.queue.push_back(self.last);
     }
 
     /// A draw from the exponential distribution of mean 1.
@@ -144,6 +161,19 @@ mod tests {
         let all: Vec<_> = (0..50).map(|_| pacer.next(ms(1_000), None).unwrap()).collect();
         assert!(pacer.is_overloaded());
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] == ms(10)), "{all:?}");
+    }
+
+    #[test]
+    fn what_found_the_queue_full_is_counted_too() {
+        for (queue_max, taken) in [(1, 0), (3, 2), (7, 7), (1_000, 20)] {
+            let pacer = pacer(Arrival::Fixed, queue_max);
+            for _ in 0..taken {
+                assert!(pacer.next(ms(1_000), Some(ms(500))).is_some());
+            }
+            assert!(pacer.backlog(ms(1_000), Some(ms(500))) <= queue_max);
+            // Due at 0, 10, … 490 ms.
+            assert_eq!(pacer.never_started(ms(500)), 50 - taken, "{queue_max} {taken}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ use crate::{
 
 /// Attempts after the first that a pushed-back operation gets.
 const RETRIES_MAX: usize = 6;
+/// Key, among error counts, of operations of which the server confirmed too many or too few rows.
+const MISCOUNTED: &str = "row_count";
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(5);
 
 /// What all workers of a block share.
@@ -150,14 +152,27 @@ impl<P> Shared<P> {
             && ledger.rejections.len() < REJECTIONS_MAX
         {
             let (code, message) = (sqlstate.clone(), message.clone());
-            ledger.rejections.push(Rejection { rows, code, message });
+            let in_doubt = failure.in_doubt;
+            ledger.rejections.push(Rejection { rows, code, message, in_doubt });
         }
+        self.end_with(&mut ledger, failure.error);
+    }
+
+    /// Notes that the server confirmed an operation, but not all of its rows. They are all expected
+    /// in the table: the check names those that are not there, and makes the block invalid.
+    fn miscounted(&self, sent: u64, confirmed: u64) {
+        let message = format!("{sent} rows were sent and the server confirmed {confirmed}");
+        self.recorder().record_error(MISCOUNTED);
+        self.end_with(&mut lock(&self.ledger), TargetError::Failed { message, sqlstate: None });
+    }
+
+    fn end_with(&self, ledger: &mut Ledger, error: TargetError) {
         if self.on_error == OnError::FailFast && !ledger.failed_fast {
             ledger.failed_fast = true;
-            ledger.error = Some(failure.error);
+            ledger.error = Some(error);
             self.halt.cancel();
         } else {
-            ledger.error.get_or_insert(failure.error);
+            ledger.error.get_or_insert(error);
         }
     }
 }
@@ -292,11 +307,15 @@ impl<P: Pool> Shared<P> {
             session.lease.begin().await.map_err(sure)?;
         }
         let inserted = session.lease.insert(self.operation, batch).await;
-        let inserted = inserted.map_err(|error| lost(error, is_implicit))?;
+        // Of statements that each are a transaction, some may have been committed.
+        let is_partial =
+            is_implicit && self.operation.strategy.is_a_statement_a_row() && 1 < batch.row_count();
+        let inserted = inserted.map_err(|error| match is_partial {
+            true => (error, true),
+            false => lost(error, is_implicit),
+        })?;
         if inserted.rows != batch.row_count() {
-            let (sent, confirmed) = (batch.row_count(), inserted.rows);
-            let message = format!("{sent} rows were sent and the server confirmed {confirmed}");
-            return Err((TargetError::Failed { message, sqlstate: None }, is_implicit));
+            self.miscounted(batch.row_count(), inserted.rows);
         }
         session.operations += 1;
         let commit = match self.transaction {

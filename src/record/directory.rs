@@ -19,7 +19,8 @@ use crate::{
     plan::CellPlan,
 };
 
-const RECORD: &str = "record.json";
+/// Name of the record's own file.
+pub const RECORD: &str = "record.json";
 const WINDOWS: &str = "windows.csv";
 const BLOCKS: &str = "blocks.csv";
 const LATENCY: &str = "latency.hlog";
@@ -50,6 +51,8 @@ pub enum RecordError {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    /// Whether the folder above was made for this run.
+    made_parent: bool,
     windows: csv::Writer<File>,
     blocks: csv::Writer<File>,
     latency: File,
@@ -160,6 +163,7 @@ impl Directory {
         let now = jiff::Timestamp::now();
         let time: String = format!("{now:.0}").replace([':', '-'], "");
         let mut path = parent.join(format!("{time}-{name}"));
+        let made_parent = !parent.exists();
         fs::create_dir_all(parent).map_err(at(parent))?;
         let mut number = 1;
         while let Err(error) = fs::create_dir(&path) {
@@ -179,6 +183,7 @@ impl Directory {
             latency: file(LATENCY)?,
             log_start: now.as_millisecond() as f64 / 1e3,
             path: path.clone(),
+            made_parent,
         };
         directory.start_log()?;
         Ok(directory)
@@ -217,10 +222,14 @@ impl Directory {
         replace(&directory.join(name), bytes)
     }
 
-    /// Removes the directory of a run that measured nothing.
+    /// Removes the directory of a run that measured nothing, and the one above it if it was made for
+    /// this run and holds no other.
     pub fn discard(self) {
         // What cannot be removed is an empty directory: no reason to fail for.
         drop(fs::remove_dir_all(&self.path));
+        if let Some(parent) = self.path.parent().filter(|_| self.made_parent) {
+            drop(fs::remove_dir(parent));
+        }
     }
 
     /// Appends a window.

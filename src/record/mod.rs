@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    directory::{Directory, RecordError, WindowRow, read, read_windows},
+    directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
 };

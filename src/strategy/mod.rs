@@ -50,6 +50,11 @@ impl Strategy {
         }
     }
 
+    /// Returns whether each row is a statement of its own, and in autocommit a transaction.
+    pub fn is_a_statement_a_row(self) -> bool {
+        matches!(self, Strategy::SingleRow | Strategy::Pipelined { .. })
+    }
+
     /// Returns the most rows that one operation can carry, with `columns` columns a row.
     pub fn batch_rows_max(self, columns: usize) -> u64 {
         match self {

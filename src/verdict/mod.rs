@@ -206,6 +206,8 @@ fn validity(record: &Record) -> Validity {
 fn judge_claims(record: &Record, cells: &[CellVerdict]) -> Vec<ClaimVerdict> {
     let judge = |claim: &crate::plan::ClaimPlan| {
         let measured = match (claim.unit, claim.baseline) {
+            // Nothing holds in a run whose rows are not what the server confirmed.
+            _ if record.invalid_blocks().next().is_some() => None,
             (ClaimUnit::Speedup, Some(baseline)) => cells::speedup(record, claim.cell, baseline),
             _ => cells[claim.cell].rows_per_s,
         };

@@ -23,7 +23,7 @@ pub(super) fn claim(
 ) -> String {
     let cell = &record.plan.cells[claim.cell].name;
     let Some(measured) = measured else {
-        return format!("{cell}: nothing was measured to hold against the claim.");
+        return format!("{cell}: no valid measurement to hold against the claim.");
     };
     let what = match claim.unit {
         ClaimUnit::RowsPerSecond => format!("{} rows/s", number(claim.value)),
@@ -54,8 +54,9 @@ pub(super) fn answer(
 
 /// The best cell, and whether the runner-up can be told from it.
 fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
+    let closed = cells.iter().filter(|cell| is_closed(&record.plan.cells[cell.cell]));
     let mut measured: Vec<(&CellVerdict, Estimate)> =
-        cells.iter().filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
+        closed.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
@@ -214,10 +215,17 @@ fn waits(cell: &CellVerdict) -> Option<String> {
     ))
 }
 
+/// The rate of an open loop is what was asked for, and says nothing of what could be had.
+fn is_closed(cell: &CellPlan) -> bool {
+    cell.pace == Pace::Closed
+}
+
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
     let kind = |strategy: Strategy| std::mem::discriminant(&strategy);
     one.workers == 1
         && kind(one.strategy) == kind(many.strategy)
+        && is_closed(one)
+        && is_closed(many)
         && one.batch_rows == many.batch_rows
         && one.returning == many.returning
         && one.prepared == many.prepared

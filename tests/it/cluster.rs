@@ -61,7 +61,7 @@ async fn show(client: &Client, setting: &str) -> String {
 }
 
 /// Returns the processes that have the directory's unique name on their command line.
-fn processes_of(directory: &Path) -> Vec<i32> {
+pub(crate) fn processes_of(directory: &Path) -> Vec<i32> {
     let name = directory.file_name().unwrap().to_str().unwrap();
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
@@ -76,7 +76,7 @@ fn is_alive(pid: i32) -> bool {
 }
 
 /// Waits until `condition` holds.
-async fn wait_until(limit: Duration, condition: impl Fn() -> bool) {
+pub(crate) async fn wait_until(limit: Duration, condition: impl Fn() -> bool) {
     let start = clock::now();
     while !condition() {
         assert!(start.elapsed() < limit, "not within {limit:?}");

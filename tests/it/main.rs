@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod bad_days;
 mod cluster;
+mod command_line;
+mod frozen;
+mod postgres;
+mod proxy;
 mod report;
 mod report_fixture;
 mod runs;
+mod support;
 mod tidy;
+mod wire;

@@ -73,10 +73,9 @@ fn odd_records() -> Vec<(&'static str, Record, Vec<WindowRow>)> {
     ]
 }
 
-/// For looking at: `cargo test --test it -- --ignored draws_files_to_look_at`.
+/// Leaves them in `target/tmp/report` for people to look at.
 #[test]
-#[ignore = "writes files into target/tmp/report for people to look at, and checks nothing"]
-fn draws_files_to_look_at() {
+fn draws_every_record_however_odd() {
     let (record, windows) = fixture::record();
     Files::of(&record, &windows).write_to("full");
     let (record, windows) = fixture::measured(fixture::nine_plan());

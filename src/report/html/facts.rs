@@ -68,6 +68,12 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
         ),
         Fact::new("Taken by the hypervisor", steal),
         Fact::new("batchpilot", &record.batchpilot),
+        Fact::new(
+            "Memory of batchpilot",
+            record.client_memory_peak_bytes.map_or("not known".to_owned(), |bytes| {
+                format!("{} MiB resident at most", number(bytes as f64 / f64::from(1 << 20)))
+            }),
+        ),
     ]
 }
 

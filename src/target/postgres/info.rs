@@ -65,7 +65,7 @@ const COMMITS_MAX: usize = 100;
 const PROBE_TIME_MAX: Duration = Duration::from_millis(700);
 
 pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
-    let admin = &target.admin;
+    let admin = &*target.admin.as_it_is().await;
     let version: String = admin.query_one("SELECT version()", &[]).await?.get(0);
     let mut durability = BTreeMap::new();
     for name in DURABILITY {
@@ -79,7 +79,7 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
     let tls = "SELECT version || ' ' || cipher FROM pg_stat_ssl \
                WHERE ssl AND pid = pg_backend_pid()";
     let tls = admin.query_opt(tls, &[]).await?;
-    let checkpoint = target.checkpoint().await;
+    let checkpoint = target.checkpoint(admin).await;
     Ok(ServerInfo {
         version,
         version_num: target.version,

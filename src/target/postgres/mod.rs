@@ -2,8 +2,10 @@
 //!
 //! Everything happens in a schema of batchpilot's own, made at the start and dropped at the end. A
 //! session-level advisory lock marks it as in use, so that a later run can tell a schema that a
-//! killed run left behind from one that is being filled.
+//! killed run left behind from one that is being filled. The session that holds it also makes and
+//! checks the table; if it is lost, another takes its place.
 
+mod admin;
 mod error;
 mod info;
 mod options;
@@ -16,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::{Client, error::SqlState};
 
+use self::admin::Admin;
 pub use self::{
     info::{Probe, ServerInfo},
     options::{ConnectOptions, OptionsError},
@@ -33,7 +36,7 @@ use crate::{
 pub struct PgTarget {
     options: ConnectOptions,
     tls: tls::Connector,
-    admin: Client,
+    admin: Admin,
     version: u32,
     schema: String,
     table: TableSettings,
@@ -58,9 +61,12 @@ impl PgTarget {
         generator: Generator,
     ) -> Result<PgTarget, TargetError> {
         let tls = tls::connector(options.trust);
-        let admin = connect(&options, &tls).await?;
+        let options = options.named_after(run);
+        let schema = format!("batchpilot_{run}");
+        let admin = Admin::open(&options, &tls, &schema).await?;
+        let client = admin.as_it_is().await;
         let failed = |error: tokio_postgres::Error| error::of_session(&error);
-        let version: String = show(&admin, "server_version_num").await.map_err(failed)?;
+        let version: String = show(&client, "server_version_num").await.map_err(failed)?;
         let version: u32 = version.parse().unwrap_or(0);
         let address = options.address();
         if version < VERSION_MIN {
@@ -70,8 +76,8 @@ impl PgTarget {
             );
             return Err(TargetError::Failed { message, sqlstate: None });
         }
-        let schema = format!("batchpilot_{run}");
-        create_schema(&admin, &schema, &address).await?;
+        drop_schemas_left_behind(&client).await;
+        create_schema(&client, &schema, &address).await?;
         Ok(PgTarget {
             options,
             tls,
@@ -90,12 +96,14 @@ impl PgTarget {
     ///
     /// [`TargetError`], with the name of what is left behind.
     pub async fn close(self) -> Result<(), TargetError> {
-        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
-        self.admin.batch_execute(&drop_schema).await.map_err(|error| {
-            let error = error::of_session(&error);
+        let left_behind = |error: TargetError| {
             let message = format!("schema {} is left behind: {error}", self.schema);
             TargetError::Failed { message, sqlstate: None }
-        })
+        };
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
+        let client = self.admin.client().await.map_err(left_behind)?;
+        let dropped = client.batch_execute(&drop_schema).await;
+        dropped.map_err(|error| left_behind(error::of_session(&error)))
     }
 
     /// Returns the name of batchpilot's schema on the server.
@@ -117,11 +125,11 @@ impl PgTarget {
         info::collect(self).await.map_err(|error| error::of_session(&error))
     }
 
-    async fn checkpoint(&self) -> Result<(), TargetError> {
+    async fn checkpoint(&self, client: &Client) -> Result<(), TargetError> {
         if !self.may_checkpoint() {
             return Ok(());
         }
-        match self.admin.batch_execute("CHECKPOINT").await {
+        match client.batch_execute("CHECKPOINT").await {
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 self.checkpoint_is_refused.store(true, Ordering::Relaxed);
                 Ok(())
@@ -156,12 +164,13 @@ impl Target for PgTarget {
     type Pool = PgPool;
 
     async fn reset_table(&self) -> Result<(), TargetError> {
-        self.admin.batch_execute(&self.create_table()).await.map_err(|error| {
+        let client = self.admin.client().await?;
+        client.batch_execute(&self.create_table()).await.map_err(|error| {
             let error = error::of_session(&error);
             let message = format!("cannot make table {}: {error}", self.table.name);
             TargetError::Failed { message, sqlstate: None }
         })?;
-        self.checkpoint().await
+        self.checkpoint(&client).await
     }
 
     async fn open_pool(
@@ -177,7 +186,9 @@ impl Target for PgTarget {
     }
 
     async fn sample(&self) -> Result<ServerSample, TargetError> {
-        info::sample(&self.admin, self.version).await.map_err(|error| error::of_session(&error))
+        // Not a new session if it was lost: in the middle of a block nobody may wait for that.
+        let client = self.admin.as_it_is().await;
+        info::sample(&client, self.version).await.map_err(|error| error::of_session(&error))
     }
 
     async fn verify(
@@ -186,22 +197,14 @@ impl Target for PgTarget {
         confirmed: RowSet,
         in_doubt: RowSet,
     ) -> Result<Verification, TargetError> {
+        if !in_doubt.is_empty() {
+            self.admin.end_sessions().await?;
+        }
+        let client = self.admin.client().await?;
         let table = format!("{}.{}", quoted(&self.schema), quoted(&self.table.name));
-        let outcome = verify::verify(&self.admin, &table, generator, confirmed, in_doubt).await;
+        let outcome = verify::verify(&client, &table, generator, confirmed, in_doubt).await;
         outcome.map_err(|error| error::of_session(&error))
     }
-}
-
-async fn connect(options: &ConnectOptions, tls: &tls::Connector) -> Result<Client, TargetError> {
-    let address = options.address();
-    let (client, connection) = options
-        .config
-        .connect(tls.clone())
-        .await
-        .map_err(|error| error::of_connecting(&error, &address))?;
-    // It ends with the client; what went wrong shows in the client's next call.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(client)
 }
 
 async fn show(client: &Client, setting: &str) -> Result<String, tokio_postgres::Error> {
@@ -210,9 +213,7 @@ async fn show(client: &Client, setting: &str) -> Result<String, tokio_postgres::
 }
 
 async fn create_schema(admin: &Client, schema: &str, address: &str) -> Result<(), TargetError> {
-    drop_schemas_left_behind(admin).await;
-    let lock = format!("SELECT pg_advisory_lock(hashtextextended('{schema}', 0))");
-    let create = format!("{lock}; CREATE SCHEMA {}", quoted(schema));
+    let create = format!("CREATE SCHEMA {}", quoted(schema));
     admin.batch_execute(&create).await.map_err(|error| {
         let advice = match error.code() {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {

@@ -134,6 +134,16 @@ impl ConnectOptions {
         ConnectOptions { config, trust }
     }
 
+    /// Has all sessions carry the run in their `application_name`: the server's lists tell them from
+    /// those of other runs by it.
+    pub(super) fn named_after(mut self, run: &str) -> ConnectOptions {
+        let base = self.config.get_application_name().unwrap_or_default();
+        // PostgreSQL cuts it at 63 bytes, and replaces what is not ASCII.
+        let base: String = base.chars().filter(char::is_ascii).take(50).collect();
+        self.config.application_name(format!("{base} {run}"));
+        self
+    }
+
     /// Returns `host:port/database as user`, without password.
     pub fn address(&self) -> String {
         let port = self.config.get_ports().first().copied().unwrap_or(5432);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, RecycleResult};
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::Error;
@@ -53,6 +53,9 @@ impl managed::Manager for Sessions {
     }
 
     async fn recycle(&self, session: &mut PgSession, metrics: &Metrics) -> RecycleResult<Error> {
+        if session.is_lost() {
+            return Err(RecycleError::message("the connection was lost"));
+        }
         managed::Manager::recycle(&self.manager, &mut session.client, metrics).await
     }
 }

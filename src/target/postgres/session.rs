@@ -1,6 +1,11 @@
 //! One session: statements prepared on it, buffers that are used again, and the six ways to insert.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use deadpool_postgres::ClientWrapper;
@@ -34,6 +39,8 @@ pub struct PgSession {
     statements: HashMap<(Operation, u64), Prepared>,
     parameters: Parameters,
     copy_text: copy_text::Encoder,
+    /// Set once the connection was lost: tokio-postgres may learn of its end later than we do.
+    is_lost: bool,
 }
 
 /// A statement as it is sent: prepared before, or as text in every operation.
@@ -56,7 +63,19 @@ impl PgSession {
             statements: HashMap::new(),
             parameters: Parameters::default(),
             copy_text: copy_text::Encoder::default(),
+            is_lost: false,
         }
+    }
+
+    /// Returns whether the connection was lost, as far as this session has seen.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    fn failed(&mut self, error: &Error) -> TargetError {
+        let error = error::of_session(error);
+        self.is_lost |= matches!(error, TargetError::ConnectionLost { .. });
+        error
     }
 
     fn shape(&self, operation: Operation) -> Shape<'_> {
@@ -127,15 +146,23 @@ impl PgSession {
             self.parameters.push_rows(&slice);
             inserted.encode += started.elapsed();
             let (client, parameters) = (&self.client, &self.parameters);
+            let has_failed = AtomicBool::new(false);
             let rows = 0..parameters.count() / columns;
+            // No statement is sent after the first error. Those sent before it are waited for: what
+            // they did must be over when the operation is.
+            let rows = rows.take_while(|_| !has_failed.load(Ordering::Relaxed));
             let statements = rows.map(|row| {
                 let range = row * columns..(row + 1) * columns;
                 let sent = send(client, &statement, parameters, range, types);
                 async { returned(sent.await?).await }
             });
-            let confirmed = stream::iter(statements).buffered(in_flight as usize);
-            let sum = |sum, rows| async move { Ok(sum + rows) };
-            inserted.rows += confirmed.try_fold(0, sum).await?;
+            let mut confirmed = pin!(stream::iter(statements).buffered(in_flight as usize));
+            let mut sum = Ok(0);
+            while let Some(rows) = confirmed.next().await {
+                has_failed.fetch_or(rows.is_err(), Ordering::Relaxed);
+                sum = sum.and_then(|sum| Ok(sum + rows?));
+            }
+            inserted.rows += sum?;
         }
         Ok(inserted)
     }
@@ -193,7 +220,7 @@ impl Session for PgSession {
         let text = self.statement_text(operation, batch_rows);
         let prepared = if operation.prepared {
             let statement = self.client.prepare(&text).await;
-            Prepared::Statement(statement.map_err(|error| error::of_session(&error))?)
+            Prepared::Statement(statement.map_err(|error| self.failed(&error))?)
         } else {
             Prepared::Text(text.into())
         };
@@ -205,16 +232,16 @@ impl Session for PgSession {
     }
 
     async fn begin(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("begin").await.map_err(|error| error::of_session(&error))
+        self.client.batch_execute("begin").await.map_err(|error| self.failed(&error))
     }
 
     async fn commit(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("commit").await.map_err(|error| error::of_session(&error))
+        self.client.batch_execute("commit").await.map_err(|error| self.failed(&error))
     }
 
     async fn rollback(&mut self) {
         // A session that cannot roll back is gone, and the pool will see that.
-        drop(self.client.batch_execute("rollback").await);
+        self.is_lost |= self.client.batch_execute("rollback").await.is_err();
     }
 
     async fn insert<B: Batch>(
@@ -231,7 +258,7 @@ impl Session for PgSession {
             }
             Strategy::CopyText | Strategy::CopyBinary => self.insert_copy(operation, batch).await,
         };
-        inserted.map_err(|error| error::of_session(&error))
+        inserted.map_err(|error| self.failed(&error))
     }
 }
 
