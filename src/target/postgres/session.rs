@@ -25,7 +25,10 @@ use crate::{
     target::{Batch, Inserted, Operation, Session, TargetError},
 };
 
-/// COPY data is sent in messages of about this many bytes. See `results/` for what it is worth.
+/// COPY data is sent as soon as there are this many bytes; a slice of rows may add 100 KiB.
+///
+/// The size is worth nothing that could be told: from 8 KiB to 1 MiB a message, 1,000,000 rows in
+/// one COPY kept PostgreSQL 15's backend at work for 1.1 µs a row and this client for 0.07.
 const COPY_CHUNK_BYTES: usize = 64 * 1024;
 /// Statements kept prepared: full batches, the last one, and what a controller came from.
 const STATEMENTS_MAX: usize = 16;
