@@ -1,9 +1,11 @@
 //! The verdict in sentences: what holds, what is best, why it differs, what to doubt.
 
+use std::collections::BTreeMap;
+
 use super::{CellVerdict, Outcome};
 use crate::{
     plan::{CellPlan, ClaimPlan, ClaimUnit, Pace, Transaction},
-    record::Record,
+    record::{BlockRecord, Record},
     stats::{
         Estimate,
         format::{interval, number, time_ns, time_us},
@@ -257,7 +259,51 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));
     }
     for cell in cells {
+        sentences.extend(losses_of(record, cell));
         sentences.extend(caveats_of(record, cell));
+    }
+    sentences
+}
+
+/// What did not go in at the first attempt, over all blocks of a cell, also those that failed.
+fn losses_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let name = &cell.name;
+    let blocks: Vec<_> = record.blocks_of(cell.cell).collect();
+    let sum = |count: fn(&BlockRecord) -> u64| blocks.iter().map(|block| count(block)).sum::<u64>();
+    let absent =
+        |block: &BlockRecord| block.verification.as_ref().map_or(0, |it| it.in_doubt_absent);
+    let present =
+        |block: &BlockRecord| block.verification.as_ref().map_or(0, |it| it.in_doubt_present);
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for (code, count) in blocks.iter().flat_map(|block| &block.errors) {
+        *counts.entry(code).or_default() += count;
+    }
+    let counts: Vec<String> =
+        counts.into_iter().map(|(code, count)| format!("{code} x {count}")).collect();
+    let counts = counts.join(", ");
+
+    let pushed_back = sum(|block| block.pushed_back);
+    let not_inserted = sum(|block| block.rows_failed) + sum(absent);
+    if 0 < not_inserted {
+        sentences.push(format!(
+            "{name}: {} rows were sent and not inserted ({counts}); dead_letters.jsonl names those \
+             that the server rejected.",
+            number(not_inserted as f64)
+        ));
+    } else if 0 < pushed_back {
+        sentences.push(format!(
+            "{name}: the server pushed back {} attempts ({counts}); all were tried again, and went \
+             in.",
+            number(pushed_back as f64)
+        ));
+    }
+    let found = sum(present);
+    if 0 < found {
+        sentences.push(format!(
+            "{name}: {} rows whose confirmation was lost were found in the table.",
+            number(found as f64)
+        ));
     }
     sentences
 }

@@ -319,6 +319,8 @@ async fn rejected_rows_are_dead_lettered() {
                 assert_eq!(rows, [15, 23, 31, 39]);
                 assert_eq!((block.rows_confirmed, block.rows_failed), (36, 4));
                 assert!(ended.stdout.starts_with("VALID: "), "{ended:?}");
+                let said = "single: 4 rows were sent and not inserted (23505 x 4)";
+                assert!(ended.stdout.replace("\n  ", " ").contains(said), "{ended:?}");
             }
             _ => {
                 assert_eq!(rows, [15]);
@@ -395,6 +397,27 @@ fn folder_for_servers() -> tempfile::TempDir {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(folder.path(), open).unwrap();
     folder
+}
+
+#[tokio::test]
+async fn push_back_is_said() {
+    let (place, desk) = (database().await, Desk::new());
+    let setup = "CREATE SEQUENCE attempts; \
+                 CREATE FUNCTION complain() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                   IF nextval('public.attempts') % 5 = 0 THEN \
+                     RAISE EXCEPTION 'every fifth' USING ERRCODE = '40001'; \
+                   END IF; RETURN NEW; END $$";
+    place.client().await.batch_execute(setup).await.unwrap();
+    let trigger = "EXECUTE format('CREATE TRIGGER complain BEFORE INSERT ON %s FOR EACH ROW \
+                                   EXECUTE FUNCTION public.complain()', made.object_identity);";
+    on_new_table(&place, trigger).await;
+    let scenario = "name = \"short\"\nrepetitions = 1\nstop = { rows = 40 }\n[[cells]]\n\
+                    name = \"single\"\nstrategy = \"single_row\"\n";
+    let ended = run_on(&place, &desk, scenario).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // 40 rows and 9 attempts in vain: the 5th, 10th, … and 45th of 49.
+    let said = "single: the server pushed back 9 attempts (40001 x 9); all were tried again";
+    assert!(ended.stdout.replace("\n  ", " ").contains(said), "{ended:?}");
 }
 
 /// Many short blocks: there is always one under way and one that has ended.
