@@ -97,3 +97,13 @@ pub fn process_cpu_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
 }
+
+/// Returns the CPU time of the threads that run the workers: of this thread alone if it is the only
+/// one, else of the whole process, the builder of rows included.
+pub fn worker_cpu_time(threads: u32) -> Duration {
+    if 1 < threads {
+        return process_cpu_time();
+    }
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
+}

@@ -158,6 +158,8 @@ const WORKERS_MAX: u32 = 10_000;
 const BATCH_ROWS_MAX: u64 = 1_000_000;
 const SECONDS_MAX: f64 = 7.0 * 86_400.0;
 const ROWS_MAX: u64 = 1_000_000_000_000;
+const RATE_MIN: f64 = 1e-3;
+const RATE_MAX: f64 = 1e7;
 const IN_FLIGHT_DEFAULT: u32 = 256;
 
 impl Plan {
@@ -215,6 +217,10 @@ impl CellPlan {
             // COPY waits for CopyInResponse before it sends data, then for its end.
             Strategy::CopyText | Strategy::CopyBinary if self.prepared => 2.0,
             Strategy::CopyText | Strategy::CopyBinary => 3.0,
+            // A new statement goes out when the oldest one of those in flight is answered.
+            Strategy::Pipelined { in_flight } => {
+                self.batch_rows.div_ceil(u64::from(in_flight)) as f64
+            }
             // Unprepared, Parse and Describe travel with Bind and Execute.
             _ => 1.0,
         };
@@ -345,9 +351,8 @@ fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, 
 
 fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanError> {
     let Some(pace) = pace else { return Ok(Pace::Closed) };
-    if !(pace.rate.is_finite() && 0.0 < pace.rate && pace.rate <= 1e7) {
-        let problem =
-            format!("{} operations/s; expected above 0 and at most 10,000,000", pace.rate);
+    if !((RATE_MIN..=RATE_MAX).contains(&pace.rate)) {
+        let problem = format!("{} operations/s; expected 0.001 to 10,000,000", pace.rate);
         return Err(PlanError::new(format!("{key}.pace.rate"), problem));
     }
     let queue_max = pace.queue_max.unwrap_or(10_000);
@@ -414,6 +419,7 @@ fn resolve_claims(scenario: &Scenario, cells: &[CellPlan]) -> Result<Vec<ClaimPl
         })
     };
     let mut claims = Vec::new();
+    let mut baselines: Vec<usize> = Vec::new();
     for (index, claim) in scenario.claims.iter().enumerate() {
         let key = format!("claims[{index}]");
         if !(claim.value.is_finite() && 0.0 < claim.value) {
@@ -431,6 +437,14 @@ fn resolve_claims(scenario: &Scenario, cells: &[CellPlan]) -> Result<Vec<ClaimPl
             }
             (None, ClaimUnit::RowsPerSecond) => None,
         };
+        if let Some(other) = baselines.iter().chain(&baseline).find(|it| Some(**it) != baseline)
+            && baseline.is_some()
+        {
+            let problem =
+                format!("all speed-ups need one baseline; another has `{}`", cells[*other].name);
+            return Err(PlanError::new(format!("{key}.baseline"), problem));
+        }
+        baselines.extend(baseline);
         claims.push(ClaimPlan {
             cell: find(format!("{key}.cell"), &claim.cell)?,
             value: claim.value,
@@ -547,8 +561,8 @@ mod tests {
             "COPY returns no rows",
             ("", "strategy = \"copy_text\"\nreturning = false"),
         ),
-        (("", "pace.rate = 0.0"), "cells[1].pace.rate", "above 0", ("", "pace.rate = 0.1")),
-        (("", "pace.rate = -1.0"), "cells[1].pace.rate", "above 0", ("", "pace.rate = 1.0")),
+        (("", "pace.rate = 0.0"), "cells[1].pace.rate", "0.001 to", ("", "pace.rate = 0.1")),
+        (("", "pace.rate = -1.0"), "cells[1].pace.rate", "0.001 to", ("", "pace.rate = 1.0")),
         (("", "pace.rate = inf"), "cells[1].pace.rate", "10,000,000", ("", "pace.rate = 1e7")),
         (
             ("", "pace = { rate = 1.0, queue_max = 0 }"),

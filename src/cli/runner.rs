@@ -27,6 +27,9 @@ use crate::{
     verdict::{Judgement, Verdict},
 };
 
+/// How long the end of a run waits for the server to drop the schema.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What to run.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -131,7 +134,6 @@ struct Run {
     progress: Progress,
     record: Record,
     target: Option<PgTarget>,
-    generator_seed_of: fn(&BlockPlan) -> Generator,
     time_limit: Option<Duration>,
     started: Instant,
     system_time: Option<SystemTime>,
@@ -198,7 +200,6 @@ impl Run {
             progress,
             record,
             target,
-            generator_seed_of: |block| Generator::article_user(block.seed),
             time_limit: job.time_limit,
             started,
             system_time: SystemTime::now(),
@@ -212,7 +213,7 @@ impl Run {
         for (number, block) in blocks.iter().enumerate() {
             if self.is_out_of_time(number) {
                 let repetitions = block.repetition;
-                let note = format!("{repetitions} repetitions: more would not fit into 3 minutes");
+                let note = format!("{repetitions} repetitions: more would have taken too long");
                 self.record.notes.push(note);
                 self.record.plan.blocks.truncate(number);
                 self.record.plan.repetitions = repetitions;
@@ -224,9 +225,7 @@ impl Run {
             self.block(number, block, signals).await?;
         }
         if signals.stop.is_cancelled() {
-            self.record
-                .notes
-                .push("stopped by a signal; what was measured until then is valid".into());
+            self.record.notes.push("stopped by a signal; the blocks that had ended count".into());
         }
         Ok(())
     }
@@ -259,8 +258,6 @@ impl Run {
             let repetition = block.repetition;
             self.progress.note(&format!("block {number}: {}, repetition {repetition}", cell.name));
         }
-        let started_at = record::utc_now();
-        let start = self.started.elapsed();
         let target = self.target.as_ref().expect("is there until the run ends");
         target.reset_table().await?;
         let spec = BlockSpec {
@@ -268,7 +265,7 @@ impl Run {
             seed: block.seed,
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
-            generator: (self.generator_seed_of)(block),
+            generator: Generator::article_user(block.seed),
             time: Time::Real,
         };
         let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
@@ -286,7 +283,7 @@ impl Run {
             return Err(error.into());
         }
         let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
-        self.book(number, block, started_at, start, outcome).await
+        self.book(number, block, outcome).await
     }
 
     /// Checks the rows of a block and puts it on disk.
@@ -294,15 +291,13 @@ impl Run {
         &mut self,
         number: usize,
         block: &BlockPlan,
-        started_at: String,
-        start: Duration,
         outcome: BlockOutcome,
     ) -> anyhow::Result<()> {
         let cell = self.record.plan.cells[block.cell].clone();
         let letters = dead_letters(number, &cell.name, &outcome);
         self.directory.append_dead_letters(&letters)?;
         let target = self.target.as_ref().expect("is there until the run ends");
-        let generator = (self.generator_seed_of)(block);
+        let generator = Generator::article_user(block.seed);
         let verification = match outcome.ended {
             Ended::Abandoned => None,
             _ => {
@@ -312,10 +307,10 @@ impl Run {
         };
         let error = outcome.error.clone();
         let histograms = outcome.measurement.histograms.clone();
-        let mut entry = block_record(number, block, started_at, &outcome);
+        let mut entry = block_record(number, block, &outcome);
         entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
         entry.verification = verification;
-        self.directory.append_block(&entry, &cell, &histograms, start)?;
+        self.directory.append_block(&entry, &cell, &histograms, outcome.started.elapsed())?;
         self.record.blocks.push(entry);
         self.directory.write(&self.record)?;
         self.progress.end(block.cell);
@@ -332,7 +327,11 @@ impl Run {
     async fn end(&mut self, server: Server) -> anyhow::Result<()> {
         self.progress.finish();
         let target = self.target.take().expect("a run ends once");
-        let dropped = target.close().await;
+        let dropped = tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await;
+        let dropped = dropped.unwrap_or_else(|_| {
+            let message = "the server does not answer; its schema is left to the next run".into();
+            Err(TargetError::Failed { message, sqlstate: None })
+        });
         let stopped = server.close().await;
         let times = SystemTime::now().zip(self.system_time);
         self.record.environment.steal = times.map(|(now, before)| now.steal_since(before));
@@ -370,12 +369,7 @@ fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cell `{cell}`"))
 }
 
-fn block_record(
-    number: usize,
-    block: &BlockPlan,
-    started_at: String,
-    outcome: &BlockOutcome,
-) -> BlockRecord {
+fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> BlockRecord {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
@@ -391,7 +385,7 @@ fn block_record(
         number,
         cell: block.cell,
         repetition: block.repetition,
-        started_at,
+        started_at: record::utc_before(outcome.started.elapsed()),
         ended: match outcome.ended {
             Ended::Done => BlockEnd::Done,
             Ended::Stopped => BlockEnd::Stopped,

@@ -46,6 +46,8 @@ pub struct BlockSpec<'a> {
 pub struct BlockOutcome {
     /// What was measured.
     pub measurement: Measurement,
+    /// When the clock started.
+    pub started: Instant,
     /// From the first start to the last confirmation.
     pub elapsed: Duration,
     /// Rows that the server confirmed.
@@ -107,6 +109,8 @@ pub enum Ended {
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long operations in flight may take to end after the block's time is up.
 const DEADLINE_GRACE: Duration = Duration::from_secs(600);
+/// How long counters before and after a block are waited for.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer an open loop may work off its backlog, as a share of the block's time.
 const DRAIN_SHARE: f64 = 1.0;
 
@@ -130,7 +134,7 @@ pub async fn run_block<T: Target>(
     let warm = spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max);
     let sizes = warm_batch_rows(spec.cell);
     let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
-    let before = target.sample().await.ok();
+    let before = sample(target).await;
 
     let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
@@ -139,6 +143,7 @@ pub async fn run_block<T: Target>(
         spec,
         shared: Arc::clone(&shared),
         cpu: cpu_before,
+        worker_cpu: clock::worker_cpu_time(spec.client_threads),
         last: before.clone(),
         wait_events: BTreeMap::new(),
     };
@@ -150,7 +155,7 @@ pub async fn run_block<T: Target>(
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
     outcome.wait_events = wait_events;
-    if let (Some(before), Ok(after)) = (before, target.sample().await) {
+    if let (Some(before), Some(after)) = (before, sample(target).await) {
         outcome.samples = Some((before, after));
     }
     Ok(outcome)
@@ -211,6 +216,7 @@ struct Block<'a, T: Target> {
     spec: BlockSpec<'a>,
     shared: Arc<Shared<T::Pool>>,
     cpu: Duration,
+    worker_cpu: Duration,
     last: Option<ServerSample>,
     wait_events: BTreeMap<String, u64>,
 }
@@ -278,6 +284,7 @@ impl<T: Target> Block<'_, T> {
         let activity = self.activity().await;
         let shared = &self.shared;
         let cpu = clock::process_cpu_time();
+        let worker_cpu = clock::worker_cpu_time(self.spec.client_threads);
         let at = shared.started.elapsed();
         let (setting, epoch) = shared.limiter.current();
         let summary = shared.recorder().roll(&Roll {
@@ -287,10 +294,11 @@ impl<T: Target> Block<'_, T> {
             workers: setting.workers,
             backlog: shared.pacer.backlog(at, shared.deadline),
             client_cpu: cpu.saturating_sub(self.cpu),
+            worker_cpu: worker_cpu.saturating_sub(self.worker_cpu),
             client_threads: self.spec.client_threads,
             activity,
         });
-        self.cpu = cpu;
+        (self.cpu, self.worker_cpu) = (cpu, worker_cpu);
         let decision = controller.decide(&summary);
         (summary, decision)
     }
@@ -309,6 +317,11 @@ impl<T: Target> Block<'_, T> {
             autovacuum_workers: sample.autovacuum_workers,
         })
     }
+}
+
+/// Asks for the server's counters, and does without them if it does not answer.
+async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
+    tokio::time::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
 }
 
 /// Waits for as long as operations in flight may take to end.
@@ -338,6 +351,9 @@ async fn finish<P: Pool>(
     shared.pool.close().await;
     let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let booked = ledger.confirmed.row_count() + ledger.in_doubt.row_count() + ledger.rows_failed;
+    let reserved = shared.supply.rows_reserved();
+    assert!(abandoned || booked == reserved, "{reserved} rows were handed out, {booked} booked");
     let ended = match &ledger.error {
         _ if abandoned => Ended::Abandoned,
         Some(_) if ledger.failed_fast => Ended::Failed,
@@ -346,6 +362,7 @@ async fn finish<P: Pool>(
     };
     BlockOutcome {
         measurement: recorder.finish(),
+        started: shared.started,
         elapsed: ledger.last_end,
         confirmed: ledger.confirmed,
         in_doubt: ledger.in_doubt,

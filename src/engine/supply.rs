@@ -29,6 +29,7 @@ const CHUNKS_AHEAD: usize = 4;
 pub(crate) struct Supply {
     generator: Generator,
     rows_left: AtomicU64,
+    rows_reserved: AtomicU64,
     cursor: Mutex<Cursor>,
 }
 
@@ -62,6 +63,7 @@ impl Supply {
         Supply {
             generator,
             rows_left: AtomicU64::new(rows_max),
+            rows_reserved: AtomicU64::new(0),
             cursor: Mutex::new(Cursor { source, chunk: None, next: 0 }),
         }
     }
@@ -74,7 +76,13 @@ impl Supply {
             Some(left - reserved)
         };
         self.rows_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).expect("is Some");
+        self.rows_reserved.fetch_add(reserved, Ordering::Relaxed);
         reserved
+    }
+
+    /// Returns how many rows were handed out, or promised, to operations.
+    pub(crate) fn rows_reserved(&self) -> u64 {
+        self.rows_reserved.load(Ordering::Relaxed)
     }
 
     /// Returns whether every row is reserved.
@@ -158,7 +166,9 @@ impl<'a> Reserved<'a> {
             first: None,
             rows_wait: Duration::ZERO,
         };
+        let started = clock::now();
         let first = batch.take().await;
+        batch.rows_wait = started.elapsed();
         batch.first = Some(first);
         batch
     }

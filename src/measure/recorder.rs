@@ -63,6 +63,8 @@ pub struct Roll {
     pub backlog: u64,
     /// CPU time of this process in the window.
     pub client_cpu: Duration,
+    /// CPU time of the threads that run the workers in the window.
+    pub worker_cpu: Duration,
     /// Threads that run the workers.
     pub client_threads: u32,
     /// What the server did.
@@ -164,7 +166,7 @@ impl Recorder {
             client_bound: false,
             activity: roll.activity,
         };
-        summary.client_bound = is_client_bound(&summary, roll.client_threads);
+        summary.client_bound = is_client_bound(&summary, roll);
         self.total.histograms.add(&self.window_histograms);
         self.window_histograms.reset();
         self.total.operations += counts.operations;
@@ -186,12 +188,12 @@ impl Recorder {
     }
 }
 
-fn is_client_bound(window: &WindowSummary, threads: u32) -> bool {
+fn is_client_bound(window: &WindowSummary, roll: &Roll) -> bool {
     let seconds = window.length.as_secs_f64();
-    let cpu = CLIENT_BOUND_CPU * f64::from(threads) * seconds;
+    let cpu = CLIENT_BOUND_CPU * f64::from(roll.client_threads) * seconds;
     let rows_wait = CLIENT_BOUND_ROWS_WAIT * f64::from(window.workers) * seconds;
     0.0 < seconds
-        && (cpu < window.client_cpu.as_secs_f64() || rows_wait < window.rows_wait.as_secs_f64())
+        && (cpu < roll.worker_cpu.as_secs_f64() || rows_wait < window.rows_wait.as_secs_f64())
 }
 
 #[cfg(test)]

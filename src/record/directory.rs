@@ -243,7 +243,8 @@ impl Directory {
         self.windows.flush().map_err(at(&path))
     }
 
-    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`.
+    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started
+    /// `ago`.
     ///
     /// # Errors
     ///
@@ -253,14 +254,16 @@ impl Directory {
         block: &BlockRecord,
         cell: &CellPlan,
         histograms: &Histograms,
-        start: Duration,
+        ago: Duration,
     ) -> Result<(), RecordError> {
         let path = self.path.join(BLOCKS);
         let row = block_row(block, cell, histograms);
         self.blocks.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.blocks.flush().map_err(at(&path))?;
         let length = Duration::from_nanos(block.elapsed_ns);
-        self.append_latencies(cell, histograms, start, length)
+        let now = jiff::Timestamp::now().as_millisecond() as f64 / 1e3;
+        let start = (now - self.log_start - ago.as_secs_f64()).max(0.0);
+        self.append_latencies(cell, histograms, Duration::from_secs_f64(start), length)
     }
 
     /// Appends rows that were rejected, one operation a line.

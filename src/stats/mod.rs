@@ -31,13 +31,13 @@ pub struct Estimate {
 
 impl Estimate {
     /// Estimates a positive quantity from independent observations: geometric mean, and Student's
-    /// interval of the mean of the logarithms. `None` without a positive observation.
+    /// interval of the mean of the logarithms. `None` without an observation, or if one is not
+    /// positive: leaving it out would be a better number than was measured.
     pub fn of(observations: &[f64]) -> Option<Estimate> {
-        let logs: Vec<f64> = observations
-            .iter()
-            .filter(|it| 0.0 < **it && it.is_finite())
-            .map(|it| it.ln())
-            .collect();
+        if observations.iter().any(|it| !(0.0 < *it && it.is_finite())) {
+            return None;
+        }
+        let logs: Vec<f64> = observations.iter().map(|it| it.ln()).collect();
         let n = logs.len();
         if n == 0 {
             return None;
@@ -137,7 +137,8 @@ mod tests {
         assert_eq!((one.low, one.high, one.n), (None, None, 1));
         assert_eq!(one.is_at_least(1.0), None);
         assert_eq!(Estimate::of(&[]), None);
-        assert_eq!(Estimate::of(&[0.0, f64::NAN]), None);
+        assert_eq!(Estimate::of(&[f64::NAN]), None);
+        assert_eq!(Estimate::of(&[5.0, 5.0, 0.0]), None, "a block that inserted nothing counts");
     }
 
     /// A perfectly steady system once crashed nosqlbench's stability detector with 0/0.

@@ -7,7 +7,7 @@ use crate::{
     plan::{CellPlan, ClaimPlan, ClaimUnit, Pace, Transaction},
     record::{BlockRecord, Record},
     stats::{
-        Estimate,
+        self, Estimate,
         format::{interval, number, time_ns, time_us},
     },
     strategy::Strategy,
@@ -118,7 +118,7 @@ fn baseline_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let share = trips * trip_us / service_us * 100.0;
     Some(format!(
         "{}: one row costs {}{claimed}. Its median operation of {} waits for {} round trips of \
-         at least {} each, {share:.0} % of it{commit}.",
+         {} each (median of an empty one), {share:.0} % of it{commit}.",
         cell.name,
         time_us(1e6 / rate.value),
         time_us(service_us),
@@ -137,6 +137,8 @@ fn what_a_plain_insert_gains(
     let plain = cells.iter().find(|cell| {
         let plan = &record.plan.cells[cell.cell];
         plan.strategy == own.strategy
+            && is_closed(plan)
+            && is_closed(own)
             && plan.workers == own.workers
             && plan.round_trips_an_operation() < own.round_trips_an_operation()
     })?;
@@ -240,11 +242,13 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     let mut sentences = Vec::new();
     let environment = &record.environment;
     let setting = |name: &str| environment.server.durability.get(name).map(String::as_str);
-    for (name, safe) in [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")]
-    {
-        if let Some(value) = setting(name).filter(|value| *value != safe) {
-            sentences.push(format!("{name} is {value}: a crash may lose what was confirmed."));
+    for name in ["fsync", "full_page_writes", "synchronous_commit"] {
+        if setting(name) == Some("off") {
+            sentences.push(format!("{name} is off: a crash may lose what was confirmed."));
         }
+    }
+    if environment.storage.as_ref().is_some_and(|it| it.starts_with("tmpfs")) {
+        sentences.push("The server's data is in memory (tmpfs): commits cost nothing.".into());
     }
     if record.plan.table.unlogged {
         sentences
@@ -327,6 +331,26 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
             list.join(", ")
         ));
     }
+    let plan = &record.plan.cells[cell.cell];
+    let rows: Vec<f64> = blocks.iter().map(|block| block.rows_confirmed as f64).collect();
+    let seconds: Vec<f64> = blocks.iter().map(|block| block.elapsed_ns as f64 / 1e9).collect();
+    let median = stats::median(&rows);
+    if let Some(planned) = plan.stop.rows.filter(|planned| median < *planned as f64)
+        && cell.claimed_rows_per_s.is_some()
+    {
+        sentences.push(format!(
+            "{name}: a block inserted {} rows in {} s (medians), not {}; `--full` inserts all.",
+            number(median),
+            number(stats::median(&seconds)),
+            number(planned as f64)
+        ));
+    }
+    if !matches!(plan.transaction, Transaction::Autocommit | Transaction::Every(1)) {
+        sentences.push(format!(
+            "{name}: latencies are of operations before their COMMIT, which many share; the rate \
+             has it in."
+        ));
+    }
     let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
     if wide.is_some_and(|wide| 2.0 < wide) {
         sentences.push(format!("{name}: the interval is wide; more repetitions would narrow it."));
@@ -335,8 +359,9 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
         && let Pace::Open { rate, .. } = record.plan.cells[cell.cell].pace
     {
         sentences.push(format!(
-            "{name}: overloaded: {} operations/s were more than the server took.",
-            number(rate)
+            "{name}: fell behind {} operations/s; {} never started and are in no percentile.",
+            number(rate),
+            blocks.iter().map(|block| block.never_started).sum::<u64>()
         ));
     }
     sentences

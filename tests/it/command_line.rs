@@ -240,7 +240,7 @@ async fn a_scenario_that_cannot_run_is_a_usage_error_with_its_place() {
         (&(SHORT.to_owned() + "workers = 0\n"), &["workers", "0 is out of range"]),
         (&(SHORT.to_owned() + "workers = -5\n"), &["workers", "-5"]),
         (&(SHORT.to_owned() + "workers = 99999999999999999999\n"), &["workers"]),
-        (&(SHORT.to_owned() + "pace = { rate = 0.0 }\n"), &["pace.rate", "above 0"]),
+        (&(SHORT.to_owned() + "pace = { rate = 0.0 }\n"), &["pace.rate", "0.001 to"]),
         (&(SHORT.to_owned() + "pool = { size_max = 0 }\n"), &["pool.size_max", "1 to"]),
     ] {
         let desk = Desk::new();

@@ -213,7 +213,9 @@ async fn show(client: &Client, setting: &str) -> Result<String, tokio_postgres::
 }
 
 async fn create_schema(admin: &Client, schema: &str, address: &str) -> Result<(), TargetError> {
-    let create = format!("CREATE SCHEMA {}", quoted(schema));
+    let name = quoted(schema);
+    let comment = format!("COMMENT ON SCHEMA {name} IS 'made by batchpilot'");
+    let create = format!("CREATE SCHEMA {name}; {comment}");
     admin.batch_execute(&create).await.map_err(|error| {
         let advice = match error.code() {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
@@ -230,10 +232,11 @@ async fn create_schema(admin: &Client, schema: &str, address: &str) -> Result<()
     })
 }
 
-/// Drops schemas of killed runs: named as ours, owned by this role, and with nobody at the lock
+/// Drops schemas of killed runs: named and commented as ours, owned by this role, and with nobody at the lock
 /// that a run holds on its schema. Fails silently: it is a courtesy.
 async fn drop_schemas_left_behind(admin: &Client) {
     let find = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^batchpilot_[0-9a-z]{12}$' \
+                AND obj_description(oid, 'pg_namespace') = 'made by batchpilot' \
                 AND nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)";
     let Ok(rows) = admin.query(find, &[]).await else { return };
     for row in rows {
