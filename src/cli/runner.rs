@@ -314,11 +314,13 @@ impl Run {
         self.record.blocks.push(entry);
         self.directory.write(&self.record)?;
         self.progress.end(block.cell);
-        match error {
-            Some(error) if outcome.ended == Ended::Failed => Err(in_cell(error, &cell.name)),
-            _ if outcome.ended == Ended::Abandoned => {
-                anyhow::bail!("{}: operations in flight did not end, and were abandoned", cell.name)
+        let abandoned = "operations in flight did not end, and were abandoned";
+        match (outcome.ended, error) {
+            (Ended::Failed, Some(error)) => Err(in_cell(error, &cell.name)),
+            (Ended::Abandoned, Some(error)) => {
+                Err(anyhow::Error::from(error).context(format!("{}: {abandoned}", cell.name)))
             }
+            (Ended::Abandoned, None) => anyhow::bail!("{}: {abandoned}", cell.name),
             _ => Ok(()),
         }
     }

@@ -105,7 +105,7 @@ pub enum Ended {
     Abandoned,
 }
 
-/// How long operations in flight may take to end after a stop was asked for.
+/// How long operations in flight may take to end after a stop, or an error that ends the block.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long operations in flight may take to end after the block's time is up.
 const DEADLINE_GRACE: Duration = Duration::from_secs(600);
@@ -147,7 +147,7 @@ pub async fn run_block<T: Target>(
         last: before.clone(),
         wait_events: BTreeMap::new(),
     };
-    let abandoned = block.drive(controller, stop, on_window).await;
+    let abandoned = block.drive(controller, on_window).await;
     let client_cpu = clock::process_cpu_time().saturating_sub(cpu_before);
     let wait_events = std::mem::take(&mut block.wait_events);
     drop(block);
@@ -226,7 +226,6 @@ impl<T: Target> Block<'_, T> {
     async fn drive(
         &mut self,
         controller: &mut dyn Controller,
-        stop: &CancellationToken,
         on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
     ) -> bool {
         let mut workers = JoinSet::new();
@@ -235,7 +234,8 @@ impl<T: Target> Block<'_, T> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         // One future for all turns of the loop: a new one in each would begin to wait anew.
         let end = self.shared.drain_until.or(self.shared.deadline);
-        let patience = patience(end.map(|end| self.shared.started + end), stop.clone());
+        let halt = self.shared.halt.clone();
+        let patience = patience(end.map(|end| self.shared.started + end), halt);
         tokio::pin!(patience);
         let mut abandoned = false;
         let mut is_ending = false;
@@ -325,9 +325,9 @@ async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
 }
 
 /// Waits for as long as operations in flight may take to end.
-async fn patience(deadline: Option<Instant>, stop: CancellationToken) {
+async fn patience(deadline: Option<Instant>, halt: CancellationToken) {
     let stopped = async {
-        stop.cancelled().await;
+        halt.cancelled().await;
         tokio::time::sleep(STOP_GRACE).await;
     };
     let Some(deadline) = deadline else { return stopped.await };

@@ -196,7 +196,8 @@ async fn what_is_in_doubt_is_settled_for_good() {
         transaction.batch_execute(&lock).await.unwrap();
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                        AND datname = current_database()";
-        wait_for(&watcher, waiting, |count| 0 < count).await;
+        // All three: one that opened a session after the cut would wait for the lock.
+        wait_for(&watcher, waiting, |count| count == 3).await;
         proxy.cut();
         transaction
     };

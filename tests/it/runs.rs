@@ -279,6 +279,19 @@ async fn operations_that_never_end_are_abandoned_after_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn operations_that_never_end_are_abandoned_after_an_error() {
+    let model = Model { stall: Some((ms(50), ms(1_000_000_000))), ..Model::default() };
+    // One worker's operation never ends; the other gets no session, and that ends the block.
+    let mut small = cell(10, 2);
+    small.pool.size_max = 1;
+    let started = clock::now();
+    let (_, outcome, _) = run(model, &small).await;
+    assert_eq!(outcome.ended, Ended::Abandoned);
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    assert!(outcome.error.unwrap().to_string().contains("pool.size_max"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn workers_beyond_the_pool_wait_for_a_session() {
     let mut small = cell(100, 4);
     small.pool.size_max = 2;
