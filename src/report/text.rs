@@ -176,7 +176,7 @@ fn row(cell: &CellVerdict, has_claims: bool, has_baseline: bool) -> Vec<Cell> {
     }
     row.push(estimate(cell.rows_per_s, ""));
     if has_claims {
-        row.push(estimate(cell.ratio_to_claim, "x"));
+        row.push(claimed(cell.ratio_to_claim.map(|ratio| ratio.value), "x"));
     }
     if has_baseline {
         row.push(claimed(cell.claimed_speedup, "x"));
@@ -225,7 +225,7 @@ fn write_section(title: &str, sentences: &[String], out: &mut dyn Write) -> io::
     }
     writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
     for sentence in sentences {
-        writeln!(out, "  {sentence}")?;
+        writeln!(out, "{}", wrapped("  ", sentence))?;
     }
     Ok(())
 }
@@ -235,13 +235,25 @@ fn write_verdict(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{BOLD}Verdict{BOLD:#}")?;
     for claim in &verdict.claims {
         let style = style(claim.outcome);
-        writeln!(out, "  {style}{}{style:#} {}", mark(claim.outcome), claim.sentence)?;
+        let sentence = wrapped("    ", &claim.sentence);
+        let mark = mark(claim.outcome);
+        writeln!(out, "  {style}{mark}{style:#} {}", sentence.trim_start())?;
     }
     let is_claim = |sentence: &&String| verdict.claims.iter().any(|it| it.sentence == **sentence);
     for sentence in verdict.answer.iter().filter(|sentence| !is_claim(sentence)) {
-        writeln!(out, "  {sentence}")?;
+        writeln!(out, "{}", wrapped("  ", sentence))?;
     }
     Ok(())
+}
+
+/// Breaks a sentence between words at the terminal's width; leaves it whole where there is none.
+fn wrapped(indent: &str, sentence: &str) -> String {
+    let width = Table::new().width().map_or(usize::MAX, usize::from);
+    let options = textwrap::Options::new(width)
+        .initial_indent(indent)
+        .subsequent_indent("    ")
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(sentence, options)
 }
 
 fn style(outcome: Outcome) -> Style {
