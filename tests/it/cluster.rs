@@ -21,9 +21,8 @@ use serde_json::Value;
 use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 
 const BATCHPILOT: &str = env!("CARGO_BIN_EXE_batchpilot");
-/// When to give up waiting for a server to be gone after batchpilot is. On an idle machine it takes
-/// 0.2 to 3.3 s; the limit is not a promise, for tests also run on busy ones.
-const GONE_WITHIN: Duration = Duration::from_secs(30);
+/// What a server may take to be gone after batchpilot is.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts a server, or fails with what there is to do about it.
 async fn start(settings: &[(&str, &str)]) -> Cluster {
