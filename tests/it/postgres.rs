@@ -92,12 +92,12 @@ async fn every_strategy_inserts_every_row_in_every_transaction_mode() {
 async fn batches_larger_than_what_is_built_at_once_arrive_whole() {
     let place = database().await;
     let target = target(place.with_plain_role().await.options()).await;
-    // A chunk of the supply holds 2,048 rows; 16,383 is all that multi_row can carry.
+    // A chunk of the supply holds 8,192 rows; 16,383 is all that multi_row can carry.
     for (strategy, batch_rows, rows) in [
-        ("pipelined", 5_000, 10_001),
-        ("multi_row", 5_000, 10_001),
+        ("pipelined", 10_000, 20_001),
+        ("multi_row", 10_000, 20_001),
         ("multi_row", 16_383, 2 * 16_383),
-        ("unnest", 5_000, 14_999),
+        ("unnest", 10_000, 29_999),
         ("unnest", 100_000, 100_001),
         ("copy_text", 100_000, 100_001),
         ("copy_binary", 100_000, 199_999),

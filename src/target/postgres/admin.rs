@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Mutex;
-use tokio_postgres::{Client, Error, error::SqlState};
+use tokio::sync::{Mutex, OnceCell};
+use tokio_postgres::{Client, Error, Statement, error::SqlState};
 
-use super::{ConnectOptions, error, tls};
+use super::{ConnectOptions, error, socket::Connector};
 use crate::{clock, target::TargetError};
 
 /// How long a server may refuse connections before it counts as gone.
@@ -30,49 +30,77 @@ const SESSION_END_PERIOD: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Admin {
     options: ConnectOptions,
-    tls: tls::Connector,
+    connector: Connector,
     schema: String,
-    client: Mutex<Arc<Client>>,
+    session: Mutex<Arc<Session>>,
     /// Set when the server was waited for in vain: it is not waited for again.
     is_gone: AtomicBool,
+}
+
+/// One session, and the statement that is sent on it again and again.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    /// Reads the counters. Planning it anew would cost the server more than ten times as much, in
+    /// each window.
+    sample: OnceCell<Statement>,
+}
+
+impl Session {
+    fn new(client: Client) -> Session {
+        Session { client, sample: OnceCell::new() }
+    }
+
+    /// Returns the statement `text`, prepared the first time.
+    pub(super) async fn sample_statement(&self, text: &str) -> Result<&Statement, Error> {
+        self.sample.get_or_try_init(|| self.client.prepare(text)).await
+    }
+}
+
+impl std::ops::Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 impl Admin {
     /// Connects, and marks `schema` as in use.
     pub(super) async fn open(
         options: &ConnectOptions,
-        tls: &tls::Connector,
+        connector: &Connector,
         schema: &str,
     ) -> Result<Admin, TargetError> {
-        let client = connect(options, tls).await?;
+        let client = connect(options, connector).await?;
         lock(&client, schema).await.map_err(|error| error::of_session(&error))?;
         Ok(Admin {
             options: options.clone(),
-            tls: tls.clone(),
+            connector: connector.clone(),
             schema: schema.to_owned(),
-            client: Mutex::new(Arc::new(client)),
+            session: Mutex::new(Arc::new(Session::new(client))),
             is_gone: AtomicBool::new(false),
         })
     }
 
     /// Returns the session, whether or not it is still there.
-    pub(super) async fn as_it_is(&self) -> Arc<Client> {
-        Arc::clone(&*self.client.lock().await)
+    pub(super) async fn as_it_is(&self) -> Arc<Session> {
+        Arc::clone(&*self.session.lock().await)
     }
 
     /// Returns a session that was there just now.
-    pub(super) async fn client(&self) -> Result<Arc<Client>, TargetError> {
-        let mut client = self.client.lock().await;
-        if client.batch_execute("").await.is_err() {
-            *client = Arc::new(self.connect_again().await?);
+    pub(super) async fn client(&self) -> Result<Arc<Session>, TargetError> {
+        let mut session = self.session.lock().await;
+        if session.batch_execute("").await.is_err() {
+            *session = Arc::new(Session::new(self.connect_again().await?));
         }
-        Ok(Arc::clone(&client))
+        Ok(Arc::clone(&session))
     }
 
     async fn connect_again(&self) -> Result<Client, TargetError> {
         let started = clock::now();
         let error = loop {
-            let error = match connect(&self.options, &self.tls).await {
+            let error = match connect(&self.options, &self.connector).await {
                 Ok(client) => {
                     let locked = lock(&client, &self.schema).await;
                     return locked.map(|()| client).map_err(|error| error::of_session(&error));
@@ -121,16 +149,11 @@ impl Admin {
 
 pub(super) async fn connect(
     options: &ConnectOptions,
-    tls: &tls::Connector,
+    connector: &Connector,
 ) -> Result<Client, TargetError> {
     let address = options.address();
-    let (client, connection) = options
-        .config
-        .connect(tls.clone())
-        .await
-        .map_err(|error| error::of_connecting(&error, &address))?;
-    // It ends with the client; what went wrong shows in the client's next call.
-    tokio::spawn(async move { drop(connection.await) });
+    let connected = connector.connect(&options.config).await;
+    let (client, _) = connected.map_err(|error| error::of_connecting(&error, &address))?;
     Ok(client)
 }
 

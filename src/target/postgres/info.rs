@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
-use super::{PgTarget, show};
+use super::{PgTarget, admin::Session, show};
 use crate::{clock, strategy::quoted, target::ServerSample};
 
 /// What the server is. No secrets.
@@ -136,7 +136,7 @@ fn summarize(mut latencies: Vec<Duration>) -> Probe {
 
 /// Reads the counters. Their views moved: checkpoints went from `pg_stat_bgwriter` to
 /// `pg_stat_checkpointer` in 17 (PostgreSQL manual, release notes of 17).
-pub(super) async fn sample(admin: &Client, version: u32) -> Result<ServerSample, Error> {
+pub(super) async fn sample(admin: &Session, version: u32) -> Result<ServerSample, Error> {
     let checkpoints = if version < 170_000 {
         "SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter"
     } else {
@@ -146,25 +146,22 @@ pub(super) async fn sample(admin: &Client, version: u32) -> Result<ServerSample,
         "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, \
                 (SELECT wal_fpi FROM pg_stat_wal), \
                 ({checkpoints})::bigint, \
-                (SELECT count(*) FROM pg_stat_activity \
-                 WHERE backend_type = 'autovacuum worker'), \
-                ARRAY(SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU') \
-                      FROM pg_stat_activity \
-                      WHERE application_name = current_setting('application_name') \
-                        AND backend_type = 'client backend' \
-                        AND state <> 'idle' AND pid <> pg_backend_pid())"
+                count(*) FILTER (WHERE backend_type = 'autovacuum worker'), \
+                array_agg(coalesce(wait_event_type || ':' || wait_event, 'CPU')) FILTER ( \
+                    WHERE application_name = current_setting('application_name') \
+                      AND backend_type = 'client backend' \
+                      AND state <> 'idle' AND pid <> pg_backend_pid()) \
+         FROM pg_stat_activity"
     );
-    let typed: &[(&(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type)] = &[];
-    let rows = admin.query_typed(&query, typed).await?;
-    let count = |column: usize| {
-        let value: i64 = rows.first().map_or(0, |row| row.get(column));
-        u64::try_from(value).unwrap_or(0)
-    };
+    let statement = admin.sample_statement(&query).await?;
+    let row = admin.query_one(statement, &[]).await?;
+    let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    let wait_events: Option<Vec<String>> = row.get(4);
     Ok(ServerSample {
         wal_bytes: count(0),
         wal_full_page_images: count(1),
         checkpoints: count(2),
         autovacuum_workers: count(3),
-        wait_events: rows.first().map_or_else(Vec::new, |row| row.get(4)),
+        wait_events: wait_events.unwrap_or_default(),
     })
 }

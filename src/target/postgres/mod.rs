@@ -11,6 +11,7 @@ mod info;
 mod options;
 mod pool;
 mod session;
+mod socket;
 mod tls;
 mod verify;
 
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::{Client, error::SqlState};
 
-use self::admin::Admin;
+use self::{admin::Admin, socket::Connector};
 pub use self::{
     info::{Probe, ServerInfo},
     options::{ConnectOptions, OptionsError},
@@ -35,7 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct PgTarget {
     options: ConnectOptions,
-    tls: tls::Connector,
+    connector: Connector,
     admin: Admin,
     version: u32,
     schema: String,
@@ -60,10 +61,10 @@ impl PgTarget {
         table: TableSettings,
         generator: Generator,
     ) -> Result<PgTarget, TargetError> {
-        let tls = tls::connector(options.trust);
+        let connector = Connector { tls: tls::connector(options.trust) };
         let options = options.named_after(run);
         let schema = format!("batchpilot_{run}");
-        let admin = Admin::open(&options, &tls, &schema).await?;
+        let admin = Admin::open(&options, &connector, &schema).await?;
         let client = admin.as_it_is().await;
         let failed = |error: tokio_postgres::Error| error::of_session(&error);
         let version: String = show(&client, "server_version_num").await.map_err(failed)?;
@@ -80,7 +81,7 @@ impl PgTarget {
         create_schema(&client, &schema, &address).await?;
         Ok(PgTarget {
             options,
-            tls,
+            connector,
             admin,
             version,
             schema,

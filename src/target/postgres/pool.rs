@@ -80,9 +80,13 @@ impl std::ops::DerefMut for PgLease {
 
 pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let (options, tls) = (&target.options, target.tls.clone());
+    let (options, connector) = (&target.options, target.connector.clone());
     let sessions = Sessions {
-        manager: deadpool_postgres::Manager::from_config(options.config.clone(), tls, config),
+        manager: deadpool_postgres::Manager::from_connect(
+            options.config.clone(),
+            connector,
+            config,
+        ),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
         table: target.table.name.clone(),
         columns: target.generator.columns(),
