@@ -92,7 +92,7 @@ async fn every_strategy_inserts_every_row_in_every_transaction_mode() {
 async fn batches_larger_than_what_is_built_at_once_arrive_whole() {
     let place = database().await;
     let target = target(place.with_plain_role().await.options()).await;
-    // A chunk of the supply holds 8,192 rows; 16,383 is all that multi_row can carry.
+    // A chunk of the supply holds 4,096 rows; 16,383 is all that multi_row can carry.
     for (strategy, batch_rows, rows) in [
         ("pipelined", 10_000, 20_001),
         ("multi_row", 10_000, 20_001),
