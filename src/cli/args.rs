@@ -57,12 +57,6 @@ pub(super) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// Holds a private PostgreSQL, for tests.
-    #[command(hide = true, name = super::hold_cluster::SUBCOMMAND)]
-    HoldCluster {
-        /// What to do meanwhile.
-        arguments: Vec<std::ffi::OsString>,
-    },
 }
 
 /// `reproduce`.

@@ -1,7 +1,6 @@
 //! The commands: arguments in, exit code out; one small file per command.
 
 mod args;
-mod hold_cluster;
 mod progress;
 mod report;
 mod reproduce;
@@ -92,10 +91,6 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         }
         Command::GuardCluster { arguments } => {
             cluster::guardian::run(arguments)?;
-            Ok(Exit::Done)
-        }
-        Command::HoldCluster { arguments } => {
-            hold_cluster::run(&arguments)?;
             Ok(Exit::Done)
         }
     }

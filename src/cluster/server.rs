@@ -40,11 +40,9 @@ const INITDB_LOG: &str = "initdb.log";
 /// A stop in good order: a fast shutdown, which writes a checkpoint, then an immediate one.
 pub(super) const PATIENT: &[(Signal, Duration)] =
     &[(Signal::SIGINT, Duration::from_secs(10)), (Signal::SIGQUIT, Duration::from_secs(6))];
-/// A stop when batchpilot is gone: all is over within 5 s, also when a backend does not listen.
-pub(super) const HASTY: &[(Signal, Duration)] = &[
-    (Signal::SIGINT, Duration::from_millis(1500)),
-    (Signal::SIGQUIT, Duration::from_millis(1500)),
-];
+/// A stop when batchpilot is gone: all is over within 5 s, also when no process listens. The data
+/// goes with it, so that nothing needs writing; an immediate shutdown still gives back shared memory.
+pub(super) const HASTY: &[(Signal, Duration)] = &[(Signal::SIGQUIT, Duration::from_millis(1500))];
 
 /// Another process may take a port between our choosing it and the server's binding it.
 const PORT_ATTEMPTS: u32 = 5;

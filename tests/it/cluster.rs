@@ -84,7 +84,13 @@ pub(crate) async fn wait_until(limit: Duration, condition: impl Fn() -> bool) {
     }
 }
 
-/// A batchpilot of its own, which holds a server.
+/// Returns the program of `examples/hold_cluster.rs`, which is built along with the tests.
+fn holder() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    tests.ancestors().nth(2).unwrap().join("examples/hold_cluster")
+}
+
+/// A process that holds a server, as batchpilot does in a run.
 struct Holder {
     process: Child,
     directory: PathBuf,
@@ -93,8 +99,8 @@ struct Holder {
 
 impl Holder {
     fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(BATCHPILOT)
-            .arg("hold-cluster")
+        let mut process = Command::new(holder())
+            .arg(BATCHPILOT)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -103,7 +109,7 @@ impl Holder {
             .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let place: Value = serde_json::from_str(&line).expect("hold-cluster has said why not");
+        let place: Value = serde_json::from_str(&line).expect("the holder has said why not");
         let directory = PathBuf::from(place["socket_dir"].as_str().unwrap());
         let pid = |name: &str| i32::try_from(place[name].as_u64().unwrap()).unwrap();
         let mut pids = processes_of(&directory);
@@ -181,8 +187,8 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         // A place of its own, so that what is left there is left by this start.
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
-        let mut holder = Command::new(BATCHPILOT)
-            .arg("hold-cluster")
+        let mut holder = Command::new(holder())
+            .arg(BATCHPILOT)
             .env("TMPDIR", place.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -375,7 +381,8 @@ async fn a_guardian_that_is_none_is_said() {
 fn an_initdb_that_fails_shows_its_own_log() {
     // With a guardian of its own, so that the limit on file sizes holds for that one only.
     let output = Command::new("/bin/sh")
-        .args(["-c", "ulimit -f 64; exec \"$0\" hold-cluster", BATCHPILOT])
+        .args(["-c", "ulimit -f 64; exec \"$0\" \"$1\""])
+        .args([holder().as_path(), Path::new(BATCHPILOT)])
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -1,35 +1,52 @@
-//! `hold-cluster`, hidden: starts a private PostgreSQL and holds it, for tests to kill.
+//! Starts a private PostgreSQL and holds it until its input ends: the cluster without the rest.
+//!
+//! `cargo run --example hold_cluster target/debug/batchpilot [busy]` prints where it is, as one line
+//! of JSON. The first argument is the program that guards it. Tests kill this one.
 
 use std::{
     env,
-    ffi::OsString,
+    error::Error,
+    ffi::OsStr,
     io::{self, Write},
+    process::ExitCode,
 };
 
+use batchpilot::cluster::{Cluster, ClusterOptions, Lookup, find};
 use serde_json::json;
 use tokio_postgres::{Config, NoTls};
 
-use crate::cluster::{Cluster, ClusterOptions, Lookup, find};
-
-/// The name of the hidden subcommand.
-pub(super) const SUBCOMMAND: &str = "hold-cluster";
 /// With this argument, a backend is kept at work that it does not interrupt for I/O.
 const BUSY: &str = "busy";
 const BUSY_QUERY: &str = "SELECT sum(i) FROM generate_series(1, 1000000000000) AS i";
 
-/// Starts a cluster, prints where it is as one line of JSON, and stops it when its input ends.
-pub(super) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            writeln!(io::stderr(), "{error}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args_os().skip(1);
+    let guardian = arguments.next().ok_or("the first argument is the program of batchpilot")?;
+    let is_busy = arguments.next().as_deref() == Some(OsStr::new(BUSY));
+    let options = ClusterOptions {
+        binaries: find(&Lookup::from_env(), None)?,
+        guardian: guardian.into(),
+        settings: Vec::new(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(hold(arguments.iter().any(|it| it == BUSY)));
+    let outcome = runtime.block_on(hold(options, is_busy));
     // Its thread for standard input may be waiting still.
     runtime.shutdown_background();
     outcome
 }
 
-async fn hold(is_busy: bool) -> anyhow::Result<()> {
-    let binaries = find(&Lookup::from_env(), None)?;
-    let guardian = env::current_exe()?;
-    let options = ClusterOptions { binaries, guardian, settings: Vec::new() };
+/// Starts a cluster, prints where it is, and stops it when the input ends.
+async fn hold(options: ClusterOptions, is_busy: bool) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::start(options).await?;
     if is_busy {
         tokio::spawn(keep_busy(config(&cluster)));
