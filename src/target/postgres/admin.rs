@@ -22,6 +22,8 @@ const REFUSED_MAX: Duration = Duration::from_secs(10);
 /// How long a server that answers may be starting, recovering or full.
 const STARTING_MAX: Duration = Duration::from_secs(60);
 const RETRY_PERIOD: Duration = Duration::from_millis(100);
+/// How long a server may take to answer what costs it nothing; one that stands still never does.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long sessions whose end was asked for may take.
 const SESSION_END_MAX: Duration = Duration::from_secs(10);
 const SESSION_END_PERIOD: Duration = Duration::from_millis(10);
@@ -91,7 +93,12 @@ impl Admin {
     /// Returns a session that was there just now.
     pub(super) async fn client(&self) -> Result<Arc<Session>, TargetError> {
         let mut session = self.session.lock().await;
-        if session.batch_execute("").await.is_err() {
+        let answer = tokio::time::timeout(ANSWER_MAX, session.batch_execute("")).await;
+        let Ok(answer) = answer else {
+            let message = "the server does not answer".to_owned();
+            return Err(TargetError::ConnectionLost { message });
+        };
+        if answer.is_err() {
             *session = Arc::new(Session::new(self.connect_again().await?));
         }
         Ok(Arc::clone(&session))
@@ -152,7 +159,11 @@ pub(super) async fn connect(
     connector: &Connector,
 ) -> Result<Client, TargetError> {
     let address = options.address();
-    let connected = connector.connect(&options.config).await;
+    let connected = tokio::time::timeout(ANSWER_MAX, connector.connect(&options.config)).await;
+    let Ok(connected) = connected else {
+        let message = format!("cannot connect to {address}: the server does not answer");
+        return Err(TargetError::Connect { message, sqlstate: None });
+    };
     let (client, _) = connected.map_err(|error| error::of_connecting(&error, &address))?;
     Ok(client)
 }
