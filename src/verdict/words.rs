@@ -8,7 +8,7 @@ use crate::{
     record::{BlockRecord, Record},
     stats::{
         self, Estimate,
-        format::{interval, number, time_ns, time_us},
+        format::{interval, number, time_ns, time_us, times},
     },
     strategy::Strategy,
     verdict::cells,
@@ -33,7 +33,7 @@ pub(super) fn claim(
     };
     let here = match claim.unit {
         ClaimUnit::RowsPerSecond => format!("{} rows/s", interval(measured)),
-        ClaimUnit::Speedup => format!("{}x", interval(measured)),
+        ClaimUnit::Speedup => times(measured),
     };
     let verb = match outcome {
         Outcome::Holds => "holds",
@@ -62,17 +62,21 @@ fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
-    if let Some(speedup) = best.speedup {
-        sentence.push_str(&format!(", {}x the baseline", interval(speedup)));
+    match best.speedup {
+        Some(speedup) if speedup.may_be(1.0) => sentence.push_str(&format!(
+            ", which cannot be told apart from the baseline ({})",
+            times(speedup)
+        )),
+        Some(speedup) => sentence.push_str(&format!(", {} the baseline", times(speedup))),
+        None => (),
     }
     if let Some((second, _)) = rest.first() {
         let ratio = cells::speedup(record, best.cell, second.cell);
-        let is_clear = ratio.and_then(|ratio| ratio.is_at_least(1.0)) == Some(true);
         let relation = match ratio {
-            Some(ratio) if is_clear => format!("; {}x {}", interval(ratio), second.name),
-            Some(ratio) => {
-                format!("; {} cannot be told from it ({}x)", second.name, interval(ratio))
+            Some(ratio) if ratio.may_be(1.0) => {
+                format!("; {} cannot be told apart from it ({})", second.name, times(ratio))
             }
+            Some(ratio) => format!("; {} {}", times(ratio), second.name),
             None => String::new(),
         };
         sentence.push_str(&relation);
@@ -144,31 +148,36 @@ fn what_a_plain_insert_gains(
     })?;
     let ratio = cells::speedup(record, plain.cell, baseline)?;
     let trips = record.plan.cells[plain.cell].round_trips_an_operation();
+    let (other, times) = (&cells[baseline].name, times(ratio));
+    let relation = match ratio.is_at_least(1.0) {
+        _ if ratio.may_be(1.0) => format!("cannot be told apart from {other} ({times})"),
+        Some(true) => {
+            format!("are {times} as fast as {other}; this part of any speed-up is not batching")
+        }
+        _ => format!("are {times} as fast as {other}"),
+    };
     Some(format!(
-        "{}: the same rows one at a time with {} round trip{} a row instead of {} are {}x as fast \
-         as {}; this part of any speed-up is not batching.",
+        "{}: the same rows one at a time with {} round trip{} a row instead of {} {relation}.",
         plain.name,
         number(trips),
         if trips > 1.0 { "s" } else { "" },
         number(own.round_trips_an_operation()),
-        interval(ratio),
-        cells[baseline].name,
     ))
 }
 
 fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let rate = cell.rows_per_s?;
-    let claimed = cell.claimed_rows_per_s?;
+    let (claimed, ratio) = (cell.claimed_rows_per_s?, cell.ratio_to_claim?);
     let plan = &record.plan.cells[cell.cell];
     let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
     Some(format!(
-        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {}x as much); \
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {} as much); \
          {:.1} % of its service time is encoding on the client.",
         cell.name,
         number(rows),
         time_us(rows * workers / rate.value * 1e6),
         time_us(rows * workers / claimed * 1e6),
-        number(rate.value / claimed),
+        times(ratio),
         cell.encode_share * 100.0,
     ))
 }
@@ -188,12 +197,14 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
             (Some(many), Some(one)) => format!(" (claimed: {:.0} %)", many / one / workers * 100.0),
             _ => String::new(),
         };
+        let relation = match ratio.may_be(1.0) {
+            true => format!("cannot be told apart from {} ({})", one.name, times(ratio)),
+            false => format!("give {} what {} gives", times(ratio), one.name),
+        };
         sentences.push(format!(
-            "{}: {} workers give {}x what {} gives, an efficiency of {} %{claimed}.",
+            "{}: {} workers {relation}, an efficiency of {} %{claimed}.",
             many.name,
             plan.workers,
-            interval(ratio),
-            one.name,
             interval(percent),
         ));
     }

@@ -1,0 +1,85 @@
+//! The verdict in words: what it may say of two cells, and what it may not.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers made up here are small and positive"
+)]
+
+use batchpilot::{record::Record, verdict::Verdict};
+
+use crate::report_fixture as fixture;
+
+const GORM: (&str, &str) =
+    ("gorm", "strategy = 'single_row'\ntransaction = 'explicit'\nreturning = true");
+const PLAIN: (&str, &str) = ("plain", "strategy = 'single_row'");
+const ONE: (&str, &str) = ("one", "strategy = 'unnest'");
+const FIVE: (&str, &str) = ("five", "strategy = 'unnest'\nworkers = 5");
+
+/// A speed-up of the second cell over the first.
+const CLAIM: &str = "[[claims]]
+value = 2
+unit = 'speedup'
+source = 'somebody'
+";
+
+/// Three blocks of a cell, in rows a second: far from each other, or close together.
+const UNSTEADY: [f64; 3] = [500.0, 1_000.0, 2_000.0];
+
+fn steady(rate: f64) -> [f64; 3] {
+    [rate * 0.99, rate, rate * 1.01]
+}
+
+/// Returns a record of cells (name, keys) that ran at these rates, one a repetition.
+fn record(cells: &[((&str, &str), [f64; 3])], claims: &str) -> Record {
+    let plain: Vec<_> = cells.iter().map(|((name, keys), _)| (*name, *keys, 0.0)).collect();
+    let (mut record, _) =
+        fixture::measured(fixture::plan("name = 'x'\nrepetitions = 3\n", &plain, claims));
+    for block in &mut record.blocks {
+        let rate = cells[block.cell].1[block.repetition as usize];
+        block.elapsed_ns = (block.rows_confirmed as f64 * 1e9 / rate) as u64;
+    }
+    record
+}
+
+/// Returns all sentences about two cells, a line each.
+fn sentences(record: &Record) -> String {
+    let verdict = Verdict::of(record);
+    [verdict.answer, verdict.reasons].concat().join("\n")
+}
+
+fn claim_of(cell: &str, baseline: &str) -> String {
+    format!("{CLAIM}cell = '{cell}'\nbaseline = '{baseline}'\n")
+}
+
+#[track_caller]
+fn assert_has(text: &str, part: &str) {
+    assert!(text.contains(part), "no `{part}` in:\n{text}");
+}
+
+#[track_caller]
+fn assert_has_not(text: &str, part: &str) {
+    assert!(!text.contains(part), "`{part}` in:\n{text}");
+}
+
+#[test]
+fn cells_are_told_apart_only_if_the_interval_leaves_out_one() {
+    let claim = claim_of("plain", "gorm");
+    let unclear = sentences(&record(&[(GORM, UNSTEADY), (PLAIN, steady(1_100.0))], &claim));
+    assert_has(&unclear, "instead of 3 cannot be told apart from gorm (1.10 [");
+    assert_has(&unclear, "which cannot be told apart from the baseline (1.10 [");
+    assert_has_not(&unclear, "as fast as");
+
+    let clear = sentences(&record(&[(GORM, steady(1_000.0)), (PLAIN, steady(2_000.0))], &claim));
+    assert_has(&clear, "]x as fast as gorm; this part of any speed-up");
+    let slower = sentences(&record(&[(GORM, steady(1_000.0)), (PLAIN, steady(500.0))], &claim));
+    assert_has(&slower, "]x as fast as gorm.");
+}
+
+#[test]
+fn workers_that_change_nothing_are_said_to() {
+    let unclear = sentences(&record(&[(ONE, UNSTEADY), (FIVE, steady(1_100.0))], ""));
+    assert_has(&unclear, "five: 5 workers cannot be told apart from one (1.10 [");
+    let clear = sentences(&record(&[(ONE, steady(1_000.0)), (FIVE, steady(3_000.0))], ""));
+    assert_has(&clear, "]x what one gives, an efficiency of ");
+}
