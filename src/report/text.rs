@@ -6,13 +6,13 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use crate::{
-    plan::{CellPlan, Pace, Plan, Transaction},
+    plan::{CellPlan, Plan},
     record::Record,
     stats::{
         Estimate,
         format::{number, time_us},
     },
-    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict},
+    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, settings},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -78,28 +78,15 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn plan_row(cell: &CellPlan) -> Vec<Cell> {
-    let transaction = match cell.transaction {
-        Transaction::Autocommit => "autocommit".to_owned(),
-        Transaction::Every(1) => "explicit".to_owned(),
-        Transaction::Every(operations) => format!("every {operations}"),
-        Transaction::Whole => "whole".to_owned(),
-    };
-    let pace = match cell.pace {
-        Pace::Closed => "closed loop".to_owned(),
-        Pace::Open { rate, .. } => format!("{} op/s", number(rate)),
-    };
-    let rows = cell.stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
-    let seconds = cell.stop.seconds.map(|seconds| format!("{} s", number(seconds)));
-    let stop: Vec<String> = rows.into_iter().chain(seconds).collect();
     vec![
         Cell::new(&cell.name),
         Cell::new(cell.strategy.name()),
         right(number(cell.batch_rows as f64)),
         right(cell.workers.to_string()),
-        Cell::new(transaction),
+        Cell::new(settings::transaction(cell.transaction)),
         right(format!("{}..{}", cell.pool.idle_min, cell.pool.size_max)),
-        Cell::new(pace),
-        Cell::new(stop.join(" or ")),
+        Cell::new(settings::pace(cell.pace)),
+        Cell::new(settings::stop(cell.stop)),
     ]
 }
 
