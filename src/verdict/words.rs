@@ -138,16 +138,11 @@ fn what_a_plain_insert_gains(
     baseline: usize,
 ) -> Option<String> {
     let own = &record.plan.cells[baseline];
-    let plain = cells.iter().find(|cell| {
-        let plan = &record.plan.cells[cell.cell];
-        plan.strategy == own.strategy
-            && is_closed(plan)
-            && is_closed(own)
-            && plan.workers == own.workers
-            && plan.round_trips_an_operation() < own.round_trips_an_operation()
-    })?;
+    let is_plain = |cell: &&CellVerdict| is_plain_of(&record.plan.cells[cell.cell], own);
+    let plain = cells.iter().find(is_plain)?;
     let ratio = cells::speedup(record, plain.cell, baseline)?;
-    let trips = record.plan.cells[plain.cell].round_trips_an_operation();
+    let plan = &record.plan.cells[plain.cell];
+    let trips = plan.round_trips_an_operation();
     let (other, times) = (&cells[baseline].name, times(ratio));
     let relation = match ratio.is_at_least(1.0) {
         _ if ratio.may_be(1.0) => format!("cannot be told apart from {other} ({times})"),
@@ -157,12 +152,29 @@ fn what_a_plain_insert_gains(
         _ => format!("are {times} as fast as {other}"),
     };
     Some(format!(
-        "{}: the same rows one at a time with {} round trip{} a row instead of {} {relation}.",
+        "{}: the same rows one at a time with {} round trip{} a row instead of {}{} \
+         {relation}.",
         plain.name,
         number(trips),
         if trips > 1.0 { "s" } else { "" },
         number(own.round_trips_an_operation()),
+        if own.returning && !plan.returning { " and without RETURNING" } else { "" },
     ))
+}
+
+/// Returns whether `cell` is `own` without what an ORM adds: BEGIN and COMMIT around each row, and
+/// RETURNING if `own` asks for it. All else is equal.
+fn is_plain_of(cell: &CellPlan, own: &CellPlan) -> bool {
+    let bare = CellPlan {
+        name: cell.name.clone(),
+        transaction: Transaction::Autocommit,
+        returning: own.returning && cell.returning,
+        ..own.clone()
+    };
+    own.transaction == Transaction::Every(1)
+        && own.batch_rows == 1
+        && is_closed(own)
+        && *cell == bare
 }
 
 fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
