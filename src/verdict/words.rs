@@ -10,8 +10,7 @@ use crate::{
         self, Estimate,
         format::{interval, number, time_ns, time_us, times},
     },
-    strategy::Strategy,
-    verdict::cells,
+    verdict::{cells, settings},
 };
 
 /// Sightings of sessions below which their shares are not worth a sentence.
@@ -201,7 +200,10 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     for many in cells.iter().filter(|cell| 1 < record.plan.cells[cell.cell].workers) {
         let plan = &record.plan.cells[many.cell];
         let twin = |cell: &&CellVerdict| is_twin(plan, &record.plan.cells[cell.cell]);
-        let Some(one) = cells.iter().find(twin) else { continue };
+        let is_alike =
+            |cell: &&CellVerdict| record.plan.cells[cell.cell].transaction == plan.transaction;
+        let twins = cells.iter().filter(twin);
+        let Some(one) = twins.max_by_key(is_alike) else { continue };
         let Some(ratio) = cells::speedup(record, many.cell, one.cell) else { continue };
         let workers = f64::from(plan.workers);
         let percent = ratio.divided_by(workers / 100.0);
@@ -214,13 +216,25 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
             false => format!("give {} what {} gives", times(ratio), one.name),
         };
         sentences.push(format!(
-            "{}: {} workers {relation}, an efficiency of {} %{claimed}.",
+            "{}: {} workers {relation}, an efficiency of {} %{claimed}{}.",
             many.name,
             plan.workers,
             interval(percent),
+            if is_alike(&one) { String::new() } else { other_transactions(record, many, one) },
         ));
     }
     sentences
+}
+
+/// What else differs in a pair whose transactions do: fewer commits are not fewer workers.
+fn other_transactions(record: &Record, many: &CellVerdict, one: &CellVerdict) -> String {
+    let name = |cell: &CellVerdict| settings::transaction(record.plan.cells[cell.cell].transaction);
+    format!(
+        "; not of workers alone: its transactions are `{}`, those of {} `{}`",
+        name(many),
+        one.name,
+        name(one)
+    )
 }
 
 /// What the server's side of a cell was busy with, where it was sampled often enough to say so.
@@ -247,18 +261,21 @@ fn is_closed(cell: &CellPlan) -> bool {
     cell.pace == Pace::Closed
 }
 
+/// Returns whether `one` is `many` with one worker. Its pool may be smaller, as its workers are few.
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
-    let kind = |strategy: Strategy| std::mem::discriminant(&strategy);
-    one.workers == 1
-        && kind(one.strategy) == kind(many.strategy)
-        && is_closed(one)
-        && is_closed(many)
-        && one.batch_rows == many.batch_rows
-        && one.returning == many.returning
-        && one.prepared == many.prepared
-        && (one.transaction == many.transaction
-            || (one.transaction == Transaction::Whole
-                && matches!(many.transaction, Transaction::Every(_))))
+    let alone = CellPlan {
+        name: one.name.clone(),
+        workers: 1,
+        pool: one.pool,
+        transaction: one.transaction,
+        ..many.clone()
+    };
+    let is_article_pair =
+        one.transaction == Transaction::Whole && matches!(many.transaction, Transaction::Every(_));
+    is_closed(one)
+        && *one == alone
+        && many.workers <= many.pool.size_max
+        && (one.transaction == many.transaction || is_article_pair)
 }
 
 pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {

@@ -103,3 +103,24 @@ fn a_plain_insert_is_compared_with_its_like_alone() {
         assert_has_not(&said, "the same rows one at a time");
     }
 }
+
+/// GORM's serial batches share one transaction, and its concurrent ones do not.
+#[test]
+fn an_efficiency_says_if_transactions_differ_too() {
+    let said = |one: &str, five: &str| {
+        let (one, five) = (format!("{}\n{one}", ONE.1), format!("{}\n{five}", FIVE.1));
+        let cells = [(("one", &one[..]), steady(1_000.0)), (("five", &five[..]), steady(3_000.0))];
+        sentences(&record(&cells, ""))
+    };
+    let article = said("transaction = 'whole'", "transaction = 'explicit'");
+    assert_has(
+        &article,
+        "%; not of workers alone: its transactions are `explicit`, those of one `whole`.",
+    );
+    let alike = said("", "");
+    assert_has(&alike, "an efficiency of ");
+    assert_has_not(&alike, "not of workers alone");
+    for other in ["prepared = false", "stop = { rows = 5_000 }", "pool = { size_max = 2 }"] {
+        assert_has_not(&said("", other), "an efficiency of ");
+    }
+}
