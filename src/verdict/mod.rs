@@ -152,7 +152,7 @@ impl Verdict {
         let claims = judge_claims(record, &cells);
         Verdict {
             validity: validity(record),
-            answer: words::answer(record, &cells, &claims),
+            answer: words::answer(record, &cells, &claims, baseline),
             reasons: words::reasons(record, &cells, baseline),
             caveats: words::caveats(record, &cells),
             cells,

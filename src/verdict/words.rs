@@ -46,22 +46,26 @@ pub(super) fn answer(
     record: &Record,
     cells: &[CellVerdict],
     claims: &[super::ClaimVerdict],
+    baseline: Option<usize>,
 ) -> Vec<String> {
     let speedups = claims.iter().filter(|claim| claim.unit == ClaimUnit::Speedup);
     let mut sentences: Vec<String> = speedups.map(|claim| claim.sentence.clone()).collect();
-    sentences.extend(best(record, cells));
+    sentences.extend(best(record, cells, baseline));
     sentences
 }
 
-/// The best cell, and whether the runner-up can be told from it.
-fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
+/// The best cell, and which others the blocks cannot tell from it. An invalid run has none.
+fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Option<String> {
+    if record.invalid_blocks().next().is_some() {
+        return None;
+    }
     let closed = cells.iter().filter(|cell| is_closed(&record.plan.cells[cell.cell]));
     let mut measured: Vec<(&CellVerdict, Estimate)> =
         closed.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
-    match best.speedup {
+    match best.speedup.filter(|_| baseline != Some(best.cell)) {
         Some(speedup) if speedup.may_be(1.0) => sentence.push_str(&format!(
             ", which cannot be told apart from the baseline ({})",
             times(speedup)
@@ -69,18 +73,37 @@ fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
         Some(speedup) => sentence.push_str(&format!(", {} the baseline", times(speedup))),
         None => (),
     }
-    if let Some((second, _)) = rest.first() {
-        let ratio = cells::speedup(record, best.cell, second.cell);
-        let relation = match ratio {
-            Some(ratio) if ratio.may_be(1.0) => {
-                format!("; {} cannot be told apart from it ({})", second.name, times(ratio))
-            }
-            Some(ratio) => format!("; {} {}", times(ratio), second.name),
-            None => String::new(),
-        };
-        sentence.push_str(&relation);
+    if !rest.is_empty() {
+        sentence.push_str(&relation_to_others(record, best, rest));
+        // The highest of many noisy numbers is high by chance, too: the winner's curse.
+        sentence.push_str(
+            ". It was chosen by the blocks that measured it, and not measured again: its numbers \
+             lean high",
+        );
     }
     Some(sentence + ".")
+}
+
+/// Names every cell that may be as fast as the best, or else the next and how far it is.
+fn relation_to_others(
+    record: &Record,
+    best: &CellVerdict,
+    rest: &[(&CellVerdict, Estimate)],
+) -> String {
+    let ratio_to = |cell: &CellVerdict| cells::speedup(record, best.cell, cell.cell);
+    let is_slower = |ratio: Estimate| ratio.low.is_some_and(|low| 1.0 < low);
+    let peers: Vec<String> = rest
+        .iter()
+        .filter_map(|(cell, _)| match ratio_to(cell) {
+            Some(ratio) if is_slower(ratio) => None,
+            Some(ratio) => Some(format!("{} ({})", cell.name, times(ratio))),
+            None => Some(format!("{} (no repetition has both)", cell.name)),
+        })
+        .collect();
+    match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
+        Some((next, ratio)) if peers.is_empty() => format!("; {} {}", times(ratio), next.name),
+        _ => format!("; cannot be told apart from it: {}", peers.join("; ")),
+    }
 }
 
 pub(super) fn reasons(

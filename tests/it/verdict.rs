@@ -124,3 +124,41 @@ fn an_efficiency_says_if_transactions_differ_too() {
         assert_has_not(&said("", other), "an efficiency of ");
     }
 }
+
+#[test]
+fn the_best_is_named_with_all_that_may_be_as_fast() {
+    let cells = [
+        (ONE, steady(1_000.0)),
+        (("close", "strategy = 'copy_text'"), [950.0, 1_010.0, 980.0]),
+        (("unsteady", "strategy = 'multi_row'"), [400.0, 1_100.0, 700.0]),
+        (FIVE, steady(500.0)),
+    ];
+    let said = sentences(&record(&cells, ""));
+    assert_has(&said, "Best here: one with 1,000 [");
+    assert_has(&said, "; cannot be told apart from it: close (1.0");
+    assert_has(&said, "]x); unsteady (1.4");
+    assert_has_not(&said, "five (");
+    assert_has(&said, "not measured again: its numbers lean high.");
+
+    let said = sentences(&record(&[cells[0], cells[3]], ""));
+    assert_has(&said, "]x five. It was chosen by the blocks that measured it");
+    let alone = sentences(&record(&cells[..1], ""));
+    assert_has(&alone, "Best here: one");
+    assert_has_not(&alone, "chosen");
+}
+
+#[test]
+fn an_invalid_run_has_no_best_cell() {
+    let mut record = record(&[(ONE, steady(1_000.0)), (FIVE, steady(500.0))], "");
+    assert_has(&sentences(&record), "Best here");
+    record.blocks[0].verification.as_mut().unwrap().rows_found -= 1;
+    assert_has_not(&sentences(&record), "Best here");
+}
+
+#[test]
+fn the_baseline_is_not_compared_with_itself() {
+    let claim = claim_of("plain", "gorm");
+    let said = sentences(&record(&[(GORM, steady(2_000.0)), (PLAIN, steady(1_000.0))], &claim));
+    assert_has(&said, "Best here: gorm");
+    assert_has_not(&said, "the baseline");
+}
