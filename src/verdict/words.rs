@@ -15,6 +15,9 @@ use crate::{
 
 /// Sightings of sessions below which their shares are not worth a sentence.
 const WAIT_SAMPLES_MIN: u64 = 30;
+/// Share of CPU time above which somebody else's work may be in the numbers. An idle machine with
+/// its daemons stays far below.
+const BUSY_MAX: f64 = 0.1;
 
 pub(super) fn claim(
     record: &Record,
@@ -317,10 +320,11 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences
             .push("The table is UNLOGGED: far faster than a table that survives a crash.".into());
     }
-    let busy = environment.load_before / environment.client.cpus.max(1) as f64;
-    if 0.25 < busy {
-        let load = environment.load_before;
-        sentences.push(format!("The machine was busy before the run (load average {load:.1})."));
+    if let Some(busy) = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy) {
+        sentences.push(format!(
+            "The machine was busy before the run: {:.0} % of its CPU time.",
+            busy * 100.0
+        ));
     }
     if let Some(steal) = environment.steal.filter(|steal| 0.02 < *steal) {
         sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));

@@ -162,3 +162,16 @@ fn the_baseline_is_not_compared_with_itself() {
     assert_has(&said, "Best here: gorm");
     assert_has_not(&said, "the baseline");
 }
+
+/// The load average holds the build of a minute ago; CPU time that is taken now is another matter.
+#[test]
+fn a_machine_is_busy_by_its_cpu_time_and_not_by_its_load_average() {
+    let mut record = record(&[(ONE, steady(1_000.0))], "");
+    let caveats = |record: &Record| Verdict::of(record).caveats.join("\n");
+    record.environment.load_before = 8.0;
+    assert_has_not(&caveats(&record), "busy");
+    record.environment.cpu_busy_before = None;
+    assert_has_not(&caveats(&record), "busy");
+    record.environment.cpu_busy_before = Some(0.34);
+    assert_has(&caveats(&record), "The machine was busy before the run: 34 % of its CPU time.");
+}
