@@ -128,6 +128,13 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
+/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
+async fn cpu_busy() -> Option<f64> {
+    let earlier = SystemTime::now()?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Some(SystemTime::now()?.busy_since(earlier))
+}
+
 /// A run under way.
 struct Run {
     directory: Directory,
@@ -150,6 +157,7 @@ impl Run {
     ) -> anyhow::Result<Run> {
         let started = clock::now();
         let load_before = Host::load();
+        let cpu_busy_before = cpu_busy().await;
         let table = job.plan.table.clone();
         let generator = Generator::article_user(job.plan.seed);
         let name = schema_name();
@@ -179,6 +187,7 @@ impl Run {
             client: Host::here(),
             storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),
             load_before,
+            cpu_busy_before,
             steal: None,
         };
         let record = Record {

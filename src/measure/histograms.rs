@@ -15,7 +15,8 @@ pub enum Kind {
     Encode,
     /// COMMIT alone, where the operation sends one; part of `Service`.
     Commit,
-    /// From the operation's first step on its session to the confirmation.
+    /// From the operation's first step on its session (BEGIN, or encoding: before the first byte is
+    /// sent) to the confirmation.
     Service,
     /// From the intended start to the confirmation: queue and pool wait included.
     Response,

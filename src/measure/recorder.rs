@@ -19,7 +19,7 @@ pub struct OperationSample {
     pub encode: Duration,
     /// COMMIT alone, if it sent one.
     pub commit: Option<Duration>,
-    /// From first step to confirmation.
+    /// From the operation's first step on its session to the confirmation.
     pub service: Duration,
     /// From intended start to confirmation.
     pub response: Duration,

@@ -319,17 +319,21 @@ impl Directory {
     }
 }
 
-/// Returns the tag of a cell's latencies in `latency.hlog`: no comma, no space, and only ASCII.
+/// Returns the tag of a cell's latencies in `latency.hlog`: no comma, no space, and only ASCII. The
+/// name is written as in a URL's query, so that two names never share a tag, and any tool can read
+/// it back.
 ///
 /// HdrHistogram's own reader takes a file in the encoding of the locale, and in that of many servers,
 /// `C`, one byte above 127 makes all of the log unreadable. So those bytes are written as `%E6`.
 fn tag(cell: &str, kind: Kind) -> String {
-    let plain = |byte: u8| match byte {
-        128.. => format!("%{byte:02X}"),
+    // Source: https://url.spec.whatwg.org/#concept-urlencoded-serializer
+    let encoded = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        b'*' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
         _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => "_".to_owned(),
+        _ => format!("%{byte:02X}"),
     };
-    format!("{}.{}", cell.bytes().map(plain).collect::<String>(), kind.name())
+    format!("{}.{}", cell.bytes().map(encoded).collect::<String>(), kind.name())
 }
 
 /// Reads `record.json` of a directory, or the file itself.
@@ -472,10 +476,22 @@ mod tests {
     #[test]
     fn a_tag_is_ascii_without_separators() {
         for (cell, expected) in [
-            ("plain: serial batches, 5 workers", "plain__serial_batches__5_workers.service"),
+            ("plain: serial batches, 5 workers", "plain%3A+serial+batches%2C+5+workers.service"),
             ("批", "%E6%89%B9.service"),
         ] {
             assert_eq!(tag(cell, Kind::Service), expected);
         }
+    }
+
+    #[test]
+    fn names_that_differ_in_punctuation_have_tags_of_their_own() {
+        let printable = || (b' '..=b'~').map(char::from);
+        let names = printable().map(|it| format!("a{it}b"));
+        let escapes = ["a%2Cb", "a%20b", "a b ", "a  b"].map(str::to_owned);
+        let names: std::collections::BTreeSet<String> = names.chain(escapes).collect();
+        let tags: std::collections::BTreeSet<String> =
+            names.iter().map(|name| tag(name, Kind::Service)).collect();
+        assert_eq!(tags.len(), names.len());
+        assert!(tags.iter().all(|tag| tag.is_ascii() && !tag.contains([',', ' '])));
     }
 }

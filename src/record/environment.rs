@@ -16,8 +16,13 @@ pub struct Environment {
     pub client: Host,
     /// File system under the private server's data, as `type on device`.
     pub storage: Option<String>,
-    /// One-minute load average before the run: anything above 0.5 shared the machine.
+    /// One-minute load average before the run. It still holds what ended a minute ago, such as the
+    /// build of batchpilot: see `cpu_busy_before` for what shared the machine.
     pub load_before: f64,
+    /// Share of the machine's CPU time that was not idle just before the run, 0 to 1; `None` where
+    /// it is not known, and in records of an earlier batchpilot.
+    #[serde(default)]
+    pub cpu_busy_before: Option<f64>,
     /// Share of CPU time that the hypervisor took away during the run, 0 to 1.
     pub steal: Option<f64>,
 }
@@ -94,6 +99,7 @@ fn parse_peak(status: &str) -> Option<u64> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SystemTime {
     total: u64,
+    idle: u64,
     steal: u64,
 }
 
@@ -107,7 +113,19 @@ impl SystemTime {
     fn parse(text: &str) -> Option<SystemTime> {
         let line = text.lines().next()?.strip_prefix("cpu ")?;
         let ticks: Vec<u64> = line.split_whitespace().filter_map(|it| it.parse().ok()).collect();
-        Some(SystemTime { total: ticks.iter().take(8).sum(), steal: *ticks.get(7)? })
+        Some(SystemTime {
+            total: ticks.iter().take(8).sum(),
+            // A CPU that waits for a disk is free.
+            idle: ticks.get(3)? + ticks.get(4)?,
+            steal: *ticks.get(7)?,
+        })
+    }
+
+    /// Returns the share of time since `earlier` in which CPUs were not idle, 0 to 1; steal counts.
+    pub fn busy_since(self, earlier: SystemTime) -> f64 {
+        let total = self.total.saturating_sub(earlier.total);
+        let idle = self.idle.saturating_sub(earlier.idle).min(total);
+        if total == 0 { 0.0 } else { (total - idle) as f64 / total as f64 }
     }
 
     /// Returns the share of steal since `earlier`, 0 to 1.
@@ -128,6 +146,15 @@ mod tests {
         assert_eq!(parse_peak(status), Some(12 * 1_024));
         assert_eq!(parse_peak("VmRSS:\t 8 kB\n"), None);
         assert!(memory_peak_bytes().is_some_and(|peak| 1_000_000 < peak));
+    }
+
+    #[test]
+    fn a_cpu_that_waits_for_a_disk_is_idle() {
+        let at = |text: &str| SystemTime::parse(text).unwrap();
+        let before = at("cpu  10 0 10 80 0 0 0 0 0 0\n");
+        let after = at("cpu  20 0 20 120 10 0 0 30 0 0\n");
+        assert!((after.busy_since(before) - 0.5).abs() < 1e-9);
+        assert!(after.busy_since(after).abs() < 1e-9, "no time has passed");
     }
 
     #[test]

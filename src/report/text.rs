@@ -6,13 +6,13 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use crate::{
-    plan::{CellPlan, Pace, Plan, Transaction},
+    plan::{CellPlan, Plan},
     record::Record,
     stats::{
         Estimate,
         format::{number, time_us},
     },
-    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict},
+    verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, settings},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -26,19 +26,36 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 ///
 /// Those of `out`.
 pub fn write(record: &Record, verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
-    write_validity(&verdict.validity, out)?;
-    writeln!(out, "\n{BOLD}{}{BOLD:#}", record.plan.title)?;
-    writeln!(out, "{}", server_line(record))?;
-    writeln!(out, "{}", table(record, verdict))?;
-    writeln!(
-        out,
-        "Measured: geometric mean of the blocks and its 95 % interval; latencies: service, of one \
-         operation."
-    )?;
-    write_verdict(verdict, out)?;
-    write_section("Why", &verdict.reasons, out)?;
-    write_section("Caveats", &verdict.caveats, out)?;
-    write_section("Notes", &record.notes, out)
+    write_within(terminal(), record, verdict, out)
+}
+
+/// As [`write`], within so many columns; `None`: as wide as the numbers are.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_within(
+    columns: Option<u16>,
+    record: &Record,
+    verdict: &Verdict,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write_validity(columns, &verdict.validity, out)?;
+    writeln!(out, "\n{BOLD}{}{BOLD:#}", wrapped(columns, "", &record.plan.title))?;
+    writeln!(out, "{}", wrapped(columns, "", &server_line(record)))?;
+    writeln!(out, "{}", table(columns, record, verdict).trim_fmt())?;
+    let legend = "Measured: geometric mean of the blocks and its 95 % interval; latencies: \
+                  service, of one operation.";
+    writeln!(out, "{}", wrapped(columns, "", legend))?;
+    write_verdict(columns, verdict, out)?;
+    write_section(columns, "Why", &verdict.reasons, out)?;
+    write_section(columns, "Caveats", &verdict.caveats, out)?;
+    write_section(columns, "Notes", &record.notes, out)
+}
+
+/// Returns the columns of the terminal, if standard output is one.
+fn terminal() -> Option<u16> {
+    Table::new().width()
 }
 
 /// Writes a plan, as `run --check` shows it.
@@ -74,36 +91,27 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         table.add_row(plan_row(cell));
     }
     writeln!(out, "{table}")?;
-    write_section("Notes", &plan.notes, out)
+    write_section(terminal(), "Notes", &plan.notes, out)
 }
 
 fn plan_row(cell: &CellPlan) -> Vec<Cell> {
-    let transaction = match cell.transaction {
-        Transaction::Autocommit => "autocommit".to_owned(),
-        Transaction::Every(1) => "explicit".to_owned(),
-        Transaction::Every(operations) => format!("every {operations}"),
-        Transaction::Whole => "whole".to_owned(),
-    };
-    let pace = match cell.pace {
-        Pace::Closed => "closed loop".to_owned(),
-        Pace::Open { rate, .. } => format!("{} op/s", number(rate)),
-    };
-    let rows = cell.stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
-    let seconds = cell.stop.seconds.map(|seconds| format!("{} s", number(seconds)));
-    let stop: Vec<String> = rows.into_iter().chain(seconds).collect();
     vec![
         Cell::new(&cell.name),
         Cell::new(cell.strategy.name()),
         right(number(cell.batch_rows as f64)),
         right(cell.workers.to_string()),
-        Cell::new(transaction),
+        Cell::new(settings::transaction(cell.transaction)),
         right(format!("{}..{}", cell.pool.idle_min, cell.pool.size_max)),
-        Cell::new(pace),
-        Cell::new(stop.join(" or ")),
+        Cell::new(settings::pace(cell.pace)),
+        Cell::new(settings::stop(cell.stop)),
     ]
 }
 
-fn write_validity(validity: &Validity, out: &mut dyn Write) -> io::Result<()> {
+fn write_validity(
+    columns: Option<u16>,
+    validity: &Validity,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let Validity { blocks_exact, blocks, blocks_planned, rows_checked, .. } = validity;
     let checked = format!(
         "{blocks_exact} of {blocks} blocks read back and exact, {} rows",
@@ -118,7 +126,7 @@ fn write_validity(validity: &Validity, out: &mut dyn Write) -> io::Result<()> {
         Judgement::Invalid => writeln!(out, "{BAD}INVALID{BAD:#}: {checked}")?,
     }
     for problem in &validity.problems {
-        writeln!(out, "  {problem}")?;
+        writeln!(out, "{}", wrapped(columns, "  ", problem))?;
     }
     Ok(())
 }
@@ -145,42 +153,110 @@ fn server_line(record: &Record) -> String {
     )
 }
 
-fn table(record: &Record, verdict: &Verdict) -> Table {
+/// How much of the results there is room for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Layout {
+    /// All columns, and a line a cell.
+    Wide,
+    /// Intervals below their numbers, long names on two lines. The ratio to a claim is left out: its
+    /// parts stand side by side.
+    Folded,
+    /// As folded, without the claims: the verdict names each beside what was measured.
+    Narrow,
+}
+
+/// Which columns the results have.
+#[derive(Clone, Copy)]
+struct Columns {
+    layout: Layout,
+    has_claims: bool,
+    has_ratio: bool,
+    has_claimed_speedup: bool,
+    baseline: Option<usize>,
+}
+
+/// Columns of a name that is broken.
+const NAME_WIDTH: usize = 18;
+
+/// The widest layout that fits; the narrowest is squeezed if nothing does.
+fn table(columns: Option<u16>, record: &Record, verdict: &Verdict) -> Table {
     let has_claims = !record.plan.claims.is_empty();
-    let mut header = vec!["cell"];
-    if has_claims {
-        header.push("claimed");
+    for layout in [Layout::Wide, Layout::Folded] {
+        let table = table_in(layout, has_claims, verdict);
+        let width = table.lines().map(|line| textwrap::core::display_width(line.trim_end())).max();
+        if columns.is_none_or(|columns| width.unwrap_or(0) <= usize::from(columns)) {
+            return table;
+        }
     }
-    header.push("rows/s");
-    if has_claims {
-        header.push("/ claim");
-    }
-    if verdict.baseline.is_some() {
-        header.extend(["claimed", "speed-up"]);
-    }
-    header.extend(["p50", "p99", "n"]);
-    let mut table = new_table(&header);
-    for cell in &verdict.cells {
-        table.add_row(row(cell, has_claims, verdict.baseline.is_some()));
+    let mut table = table_in(Layout::Narrow, has_claims, verdict);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(columns) = columns {
+        table.set_width(columns);
     }
     table
 }
 
-fn row(cell: &CellVerdict, has_claims: bool, has_baseline: bool) -> Vec<Cell> {
+fn table_in(layout: Layout, has_claims: bool, verdict: &Verdict) -> Table {
+    let baseline = verdict.baseline;
+    let columns = Columns {
+        layout,
+        has_claims: has_claims && layout != Layout::Narrow,
+        has_ratio: has_claims && layout == Layout::Wide,
+        has_claimed_speedup: baseline.is_some() && layout != Layout::Narrow,
+        baseline,
+    };
+    let mut table = new_table(&header(columns));
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for cell in &verdict.cells {
+        table.add_row(row(cell, columns));
+    }
+    // No room is lost at the edges.
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    table
+}
+
+fn header(columns: Columns) -> Vec<&'static str> {
+    let all = [
+        (true, "cell"),
+        (columns.has_claims, "claimed"),
+        (true, "rows/s"),
+        (columns.has_ratio, "/ claim"),
+        (columns.has_claimed_speedup, "claimed"),
+        (columns.baseline.is_some(), "speed-up"),
+        (true, "p50"),
+        (true, "p99"),
+        (true, "n"),
+    ];
+    all.iter().filter(|(is_shown, _)| *is_shown).map(|(_, title)| *title).collect()
+}
+
+fn row(cell: &CellVerdict, columns: Columns) -> Vec<Cell> {
     let claimed = |value: Option<f64>, unit: &str| {
         right(value.map_or(String::new(), |value| format!("{}{unit}", number(value))))
     };
-    let mut row = vec![Cell::new(&cell.name)];
-    if has_claims {
+    let layout = columns.layout;
+    let name = match layout {
+        Layout::Wide => cell.name.clone(),
+        Layout::Folded | Layout::Narrow => textwrap::fill(&cell.name, NAME_WIDTH),
+    };
+    let mut row = vec![Cell::new(name)];
+    if columns.has_claims {
         row.push(claimed(cell.claimed_rows_per_s, ""));
     }
-    row.push(estimate(cell.rows_per_s, ""));
-    if has_claims {
+    row.push(estimate(cell.rows_per_s, "", layout));
+    if columns.has_ratio {
         row.push(claimed(cell.ratio_to_claim.map(|ratio| ratio.value), "x"));
     }
-    if has_baseline {
+    if columns.has_claimed_speedup {
         row.push(claimed(cell.claimed_speedup, "x"));
-        row.push(estimate(cell.speedup, "x"));
+    }
+    match columns.baseline {
+        None => (),
+        // Over itself, which is no measurement.
+        Some(baseline) if baseline == cell.cell => row.push(right("1x".to_owned())),
+        Some(_) => row.push(estimate(cell.speedup, "x", layout)),
     }
     let latency =
         |nanos: u64| right(if nanos == 0 { "–".into() } else { time_us(nanos as f64 / 1e3) });
@@ -190,12 +266,13 @@ fn row(cell: &CellVerdict, has_claims: bool, has_baseline: bool) -> Vec<Cell> {
     row
 }
 
-/// The number above its interval: narrow enough for a terminal of 100 columns.
-fn estimate(estimate: Option<Estimate>, unit: &str) -> Cell {
+/// The number and its interval, side by side or one above the other.
+fn estimate(estimate: Option<Estimate>, unit: &str, layout: Layout) -> Cell {
+    let gap = if layout == Layout::Wide { ' ' } else { '\n' };
     right(match estimate {
         None => "–".to_owned(),
         Some(Estimate { value, low: Some(low), high: Some(high), .. }) => {
-            format!("{}{unit} [{}, {}]", number(value), number(low), number(high))
+            format!("{}{unit}{gap}[{}, {}]", number(value), number(low), number(high))
         }
         Some(Estimate { value, .. }) => format!("{}{unit}", number(value)),
     })
@@ -219,36 +296,41 @@ fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn write_section(title: &str, sentences: &[String], out: &mut dyn Write) -> io::Result<()> {
+fn write_section(
+    columns: Option<u16>,
+    title: &str,
+    sentences: &[String],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     if sentences.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{BOLD}{title}{BOLD:#}")?;
     for sentence in sentences {
-        writeln!(out, "{}", wrapped("  ", sentence))?;
+        writeln!(out, "{}", wrapped(columns, "  ", sentence))?;
     }
     Ok(())
 }
 
 /// Claims with a mark each, then what else the verdict answers.
-fn write_verdict(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+fn write_verdict(columns: Option<u16>, verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{BOLD}Verdict{BOLD:#}")?;
     for claim in &verdict.claims {
         let style = style(claim.outcome);
-        let sentence = wrapped("    ", &claim.sentence);
+        let sentence = wrapped(columns, "    ", &claim.sentence);
         let mark = mark(claim.outcome);
         writeln!(out, "  {style}{mark}{style:#} {}", sentence.trim_start())?;
     }
     let is_claim = |sentence: &&String| verdict.claims.iter().any(|it| it.sentence == **sentence);
     for sentence in verdict.answer.iter().filter(|sentence| !is_claim(sentence)) {
-        writeln!(out, "{}", wrapped("  ", sentence))?;
+        writeln!(out, "{}", wrapped(columns, "  ", sentence))?;
     }
     Ok(())
 }
 
-/// Breaks a sentence between words at the terminal's width; leaves it whole where there is none.
-fn wrapped(indent: &str, sentence: &str) -> String {
-    let width = Table::new().width().map_or(usize::MAX, usize::from);
+/// Breaks a sentence between words at the last column; leaves it whole where there is none.
+fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
+    let width = columns.map_or(usize::MAX, usize::from);
     let options = textwrap::Options::new(width)
         .initial_indent(indent)
         .subsequent_indent("    ")

@@ -35,6 +35,14 @@ pub(crate) fn interval(estimate: Estimate) -> String {
     }
 }
 
+/// A ratio: `7.96 [7.41, 8.55]x`, or the number alone where there is no interval.
+pub(crate) fn times(ratio: Estimate) -> String {
+    match (ratio.low, ratio.high) {
+        (Some(_), Some(_)) => format!("{}x", interval(ratio)),
+        _ => format!("{}x (one block, no interval)", number(ratio.value)),
+    }
+}
+
 /// As [`time_us`], of nanoseconds.
 pub(crate) fn time_ns(nanos: u64) -> String {
     time_us(nanos as f64 / 1e3)
@@ -70,6 +78,9 @@ mod tests {
         for (value, want) in cases {
             assert_eq!(number(*value), *want);
         }
+        let ratio = Estimate { value: 2.0, low: Some(1.5), high: Some(2.5), n: 3 };
+        assert_eq!(times(ratio), "2 [1.50, 2.50]x");
+        assert_eq!(times(Estimate { low: None, ..ratio }), "2x (one block, no interval)");
         assert_eq!(time_us(1280.0), "1.28 ms");
         assert_eq!(time_us(139.3), "139 µs");
         assert_eq!(time_us(2_500_000.0), "2.50 s");

@@ -80,6 +80,11 @@ impl Estimate {
             _ => None,
         }
     }
+
+    /// Returns whether the interval holds `value`; without an interval nothing is ruled out.
+    pub fn may_be(self, value: f64) -> bool {
+        self.low.is_none_or(|low| low <= value) && self.high.is_none_or(|high| value <= high)
+    }
 }
 
 fn quantile_of_t(freedom: usize) -> f64 {
@@ -163,6 +168,8 @@ mod tests {
         let estimate = Estimate::of(&[90.0, 100.0, 110.0]).unwrap();
         let bounds = [70.0, 100.0, 140.0].map(|bound| estimate.is_at_least(bound));
         assert_eq!(bounds, [Some(true), None, Some(false)]);
+        assert_eq!([70.0, 100.0, 140.0].map(|value| estimate.may_be(value)), [false, true, false]);
+        assert!(Estimate::of(&[5.0]).unwrap().may_be(1.0), "one block rules nothing out");
     }
 
     #[test]

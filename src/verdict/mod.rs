@@ -3,6 +3,7 @@
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
 mod cells;
+pub(crate) mod settings;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -151,7 +152,7 @@ impl Verdict {
         let claims = judge_claims(record, &cells);
         Verdict {
             validity: validity(record),
-            answer: words::answer(record, &cells, &claims),
+            answer: words::answer(record, &cells, &claims, baseline),
             reasons: words::reasons(record, &cells, baseline),
             caveats: words::caveats(record, &cells),
             cells,

@@ -8,14 +8,16 @@ use crate::{
     record::{BlockRecord, Record},
     stats::{
         self, Estimate,
-        format::{interval, number, time_ns, time_us},
+        format::{interval, number, time_ns, time_us, times},
     },
-    strategy::Strategy,
-    verdict::cells,
+    verdict::{cells, settings},
 };
 
 /// Sightings of sessions below which their shares are not worth a sentence.
 const WAIT_SAMPLES_MIN: u64 = 30;
+/// Share of CPU time above which somebody else's work may be in the numbers. An idle machine with
+/// its daemons stays far below.
+const BUSY_MAX: f64 = 0.1;
 
 pub(super) fn claim(
     record: &Record,
@@ -33,7 +35,7 @@ pub(super) fn claim(
     };
     let here = match claim.unit {
         ClaimUnit::RowsPerSecond => format!("{} rows/s", interval(measured)),
-        ClaimUnit::Speedup => format!("{}x", interval(measured)),
+        ClaimUnit::Speedup => times(measured),
     };
     let verb = match outcome {
         Outcome::Holds => "holds",
@@ -47,37 +49,64 @@ pub(super) fn answer(
     record: &Record,
     cells: &[CellVerdict],
     claims: &[super::ClaimVerdict],
+    baseline: Option<usize>,
 ) -> Vec<String> {
     let speedups = claims.iter().filter(|claim| claim.unit == ClaimUnit::Speedup);
     let mut sentences: Vec<String> = speedups.map(|claim| claim.sentence.clone()).collect();
-    sentences.extend(best(record, cells));
+    sentences.extend(best(record, cells, baseline));
     sentences
 }
 
-/// The best cell, and whether the runner-up can be told from it.
-fn best(record: &Record, cells: &[CellVerdict]) -> Option<String> {
+/// The best cell, and which others the blocks cannot tell from it. An invalid run has none.
+fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Option<String> {
+    if record.invalid_blocks().next().is_some() {
+        return None;
+    }
     let closed = cells.iter().filter(|cell| is_closed(&record.plan.cells[cell.cell]));
     let mut measured: Vec<(&CellVerdict, Estimate)> =
         closed.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
-    if let Some(speedup) = best.speedup {
-        sentence.push_str(&format!(", {}x the baseline", interval(speedup)));
+    match best.speedup.filter(|_| baseline != Some(best.cell)) {
+        Some(speedup) if speedup.may_be(1.0) => sentence.push_str(&format!(
+            ", which cannot be told apart from the baseline ({})",
+            times(speedup)
+        )),
+        Some(speedup) => sentence.push_str(&format!(", {} the baseline", times(speedup))),
+        None => (),
     }
-    if let Some((second, _)) = rest.first() {
-        let ratio = cells::speedup(record, best.cell, second.cell);
-        let is_clear = ratio.and_then(|ratio| ratio.is_at_least(1.0)) == Some(true);
-        let relation = match ratio {
-            Some(ratio) if is_clear => format!("; {}x {}", interval(ratio), second.name),
-            Some(ratio) => {
-                format!("; {} cannot be told from it ({}x)", second.name, interval(ratio))
-            }
-            None => String::new(),
-        };
-        sentence.push_str(&relation);
+    if !rest.is_empty() {
+        sentence.push_str(&relation_to_others(record, best, rest));
+        // The highest of many noisy numbers is high by chance, too: the winner's curse.
+        sentence.push_str(
+            ". It was chosen by the blocks that measured it, and not measured again: its numbers \
+             lean high",
+        );
     }
     Some(sentence + ".")
+}
+
+/// Names every cell that may be as fast as the best, or else the next and how far it is.
+fn relation_to_others(
+    record: &Record,
+    best: &CellVerdict,
+    rest: &[(&CellVerdict, Estimate)],
+) -> String {
+    let ratio_to = |cell: &CellVerdict| cells::speedup(record, best.cell, cell.cell);
+    let is_slower = |ratio: Estimate| ratio.low.is_some_and(|low| 1.0 < low);
+    let peers: Vec<String> = rest
+        .iter()
+        .filter_map(|(cell, _)| match ratio_to(cell) {
+            Some(ratio) if is_slower(ratio) => None,
+            Some(ratio) => Some(format!("{} ({})", cell.name, times(ratio))),
+            None => Some(format!("{} (no repetition has both)", cell.name)),
+        })
+        .collect();
+    match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
+        Some((next, ratio)) if peers.is_empty() => format!("; {} {}", times(ratio), next.name),
+        _ => format!("; cannot be told apart from it: {}", peers.join("; ")),
+    }
 }
 
 pub(super) fn reasons(
@@ -134,41 +163,58 @@ fn what_a_plain_insert_gains(
     baseline: usize,
 ) -> Option<String> {
     let own = &record.plan.cells[baseline];
-    let plain = cells.iter().find(|cell| {
-        let plan = &record.plan.cells[cell.cell];
-        plan.strategy == own.strategy
-            && is_closed(plan)
-            && is_closed(own)
-            && plan.workers == own.workers
-            && plan.round_trips_an_operation() < own.round_trips_an_operation()
-    })?;
+    let is_plain = |cell: &&CellVerdict| is_plain_of(&record.plan.cells[cell.cell], own);
+    let plain = cells.iter().find(is_plain)?;
     let ratio = cells::speedup(record, plain.cell, baseline)?;
-    let trips = record.plan.cells[plain.cell].round_trips_an_operation();
+    let plan = &record.plan.cells[plain.cell];
+    let trips = plan.round_trips_an_operation();
+    let (other, times) = (&cells[baseline].name, times(ratio));
+    let relation = match ratio.is_at_least(1.0) {
+        _ if ratio.may_be(1.0) => format!("cannot be told apart from {other} ({times})"),
+        Some(true) => {
+            format!("are {times} as fast as {other}; this part of any speed-up is not batching")
+        }
+        _ => format!("are {times} as fast as {other}"),
+    };
     Some(format!(
-        "{}: the same rows one at a time with {} round trip{} a row instead of {} are {}x as fast \
-         as {}; this part of any speed-up is not batching.",
+        "{}: the same rows one at a time with {} round trip{} a row instead of {}{} \
+         {relation}.",
         plain.name,
         number(trips),
         if trips > 1.0 { "s" } else { "" },
         number(own.round_trips_an_operation()),
-        interval(ratio),
-        cells[baseline].name,
+        if own.returning && !plan.returning { " and without RETURNING" } else { "" },
     ))
+}
+
+/// Returns whether `cell` is `own` without what an ORM adds: BEGIN and COMMIT around each row, and
+/// RETURNING if `own` asks for it. All else is equal.
+fn is_plain_of(cell: &CellPlan, own: &CellPlan) -> bool {
+    let bare = CellPlan {
+        name: cell.name.clone(),
+        transaction: Transaction::Autocommit,
+        returning: own.returning && cell.returning,
+        ..own.clone()
+    };
+    own.transaction == Transaction::Every(1)
+        && own.batch_rows == 1
+        && is_closed(own)
+        && *cell == bare
 }
 
 fn batch_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     let rate = cell.rows_per_s?;
-    let claimed = cell.claimed_rows_per_s?;
+    let (claimed, ratio) = (cell.claimed_rows_per_s?, cell.ratio_to_claim?);
     let plan = &record.plan.cells[cell.cell];
     let (rows, workers) = (plan.batch_rows as f64, f64::from(plan.workers));
     Some(format!(
-        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {}x as much); \
+        "{}: a worker's batch of {} rows takes {} (the claim's rate means {}, {} as much); \
          {:.1} % of its service time is encoding on the client.",
         cell.name,
         number(rows),
         time_us(rows * workers / rate.value * 1e6),
         time_us(rows * workers / claimed * 1e6),
-        number(rate.value / claimed),
+        times(ratio),
         cell.encode_share * 100.0,
     ))
 }
@@ -180,7 +226,10 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     for many in cells.iter().filter(|cell| 1 < record.plan.cells[cell.cell].workers) {
         let plan = &record.plan.cells[many.cell];
         let twin = |cell: &&CellVerdict| is_twin(plan, &record.plan.cells[cell.cell]);
-        let Some(one) = cells.iter().find(twin) else { continue };
+        let is_alike =
+            |cell: &&CellVerdict| record.plan.cells[cell.cell].transaction == plan.transaction;
+        let twins = cells.iter().filter(twin);
+        let Some(one) = twins.max_by_key(is_alike) else { continue };
         let Some(ratio) = cells::speedup(record, many.cell, one.cell) else { continue };
         let workers = f64::from(plan.workers);
         let percent = ratio.divided_by(workers / 100.0);
@@ -188,16 +237,30 @@ fn efficiencies(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
             (Some(many), Some(one)) => format!(" (claimed: {:.0} %)", many / one / workers * 100.0),
             _ => String::new(),
         };
+        let relation = match ratio.may_be(1.0) {
+            true => format!("cannot be told apart from {} ({})", one.name, times(ratio)),
+            false => format!("give {} what {} gives", times(ratio), one.name),
+        };
         sentences.push(format!(
-            "{}: {} workers give {}x what {} gives, an efficiency of {} %{claimed}.",
+            "{}: {} workers {relation}, an efficiency of {} %{claimed}{}.",
             many.name,
             plan.workers,
-            interval(ratio),
-            one.name,
             interval(percent),
+            if is_alike(&one) { String::new() } else { other_transactions(record, many, one) },
         ));
     }
     sentences
+}
+
+/// What else differs in a pair whose transactions do: fewer commits are not fewer workers.
+fn other_transactions(record: &Record, many: &CellVerdict, one: &CellVerdict) -> String {
+    let name = |cell: &CellVerdict| settings::transaction(record.plan.cells[cell.cell].transaction);
+    format!(
+        "; not of workers alone: its transactions are `{}`, those of {} `{}`",
+        name(many),
+        one.name,
+        name(one)
+    )
 }
 
 /// What the server's side of a cell was busy with, where it was sampled often enough to say so.
@@ -224,18 +287,21 @@ fn is_closed(cell: &CellPlan) -> bool {
     cell.pace == Pace::Closed
 }
 
+/// Returns whether `one` is `many` with one worker. Its pool may be smaller, as its workers are few.
 fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
-    let kind = |strategy: Strategy| std::mem::discriminant(&strategy);
-    one.workers == 1
-        && kind(one.strategy) == kind(many.strategy)
-        && is_closed(one)
-        && is_closed(many)
-        && one.batch_rows == many.batch_rows
-        && one.returning == many.returning
-        && one.prepared == many.prepared
-        && (one.transaction == many.transaction
-            || (one.transaction == Transaction::Whole
-                && matches!(many.transaction, Transaction::Every(_))))
+    let alone = CellPlan {
+        name: one.name.clone(),
+        workers: 1,
+        pool: one.pool,
+        transaction: one.transaction,
+        ..many.clone()
+    };
+    let is_article_pair =
+        one.transaction == Transaction::Whole && matches!(many.transaction, Transaction::Every(_));
+    is_closed(one)
+        && *one == alone
+        && many.workers <= many.pool.size_max
+        && (one.transaction == many.transaction || is_article_pair)
 }
 
 pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
@@ -254,10 +320,11 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences
             .push("The table is UNLOGGED: far faster than a table that survives a crash.".into());
     }
-    let busy = environment.load_before / environment.client.cpus.max(1) as f64;
-    if 0.25 < busy {
-        let load = environment.load_before;
-        sentences.push(format!("The machine was busy before the run (load average {load:.1})."));
+    if let Some(busy) = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy) {
+        sentences.push(format!(
+            "The machine was busy before the run: {:.0} % of its CPU time.",
+            busy * 100.0
+        ));
     }
     if let Some(steal) = environment.steal.filter(|steal| 0.02 < *steal) {
         sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));

@@ -13,4 +13,5 @@ mod report_fixture;
 mod runs;
 mod support;
 mod tidy;
+mod verdict;
 mod wire;

@@ -217,6 +217,35 @@ fn text_is_large_enough_to_read() {
     }
 }
 
+#[test]
+fn the_text_fits_the_terminal() {
+    let text = |record: &Record, columns| {
+        let mut bytes = Vec::new();
+        let verdict = Verdict::of(record);
+        report::text::write_within(columns, record, &verdict, &mut bytes).unwrap();
+        anstream::adapter::strip_str(&String::from_utf8(bytes).unwrap()).to_string()
+    };
+    let (record, _) = fixture::record();
+    for (columns, has_claims, has_ratio) in
+        [(Some(80), false, false), (Some(100), true, false), (None, true, true)]
+    {
+        let text = text(&record, columns);
+        let header = text.lines().find(|line| line.starts_with("cell ")).unwrap();
+        assert_eq!(header.matches("claimed").count(), if has_claims { 2 } else { 0 }, "{header}");
+        assert_eq!(header.contains("/ claim"), has_ratio, "{header}");
+        let names: Vec<&str> = header.split_whitespace().collect();
+        assert!(names.starts_with(&["cell"]) && names.ends_with(&["p50", "p99", "n"]), "{header}");
+        let width = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(columns.is_none_or(|columns| width <= usize::from(columns)), "{width}\n{text}");
+        // A number is never broken.
+        let rate = Verdict::of(&record).cells[13].rows_per_s.unwrap();
+        assert!(text.contains(&format!("{:.0},", (rate.value / 1e3).floor())), "{text}");
+    }
+    // What went wrong is wrapped, too.
+    let (_, invalid, _) = odd_records().remove(2);
+    assert!(text(&invalid, Some(80)).lines().all(|line| line.chars().count() <= 80));
+}
+
 /// The last window of a block may be a millisecond long and hold a whole batch.
 #[test]
 fn short_windows_make_no_spikes() {
@@ -252,7 +281,11 @@ fn response_latency_is_drawn_for_open_loops_alone() {
     assert!(latency.contains("Dashed") && latency.contains("\n15r\n"));
     assert!(!latency.contains("\n1r\n"));
     let (closed, windows) = fixture::measured(fixture::short_plan());
-    assert!(!Files::of(&closed, &windows).get("plots/latency.svg").contains("Dashed"));
+    let files = Files::of(&closed, &windows);
+    let latency = files.get("plots/latency.svg");
+    assert!(!latency.contains("Dashed"));
+    // The clock of an operation runs before its first byte is sent: encoding is inside.
+    assert!(latency.contains("from the operation's first step on its session"), "{latency}");
 }
 
 #[test]

@@ -301,6 +301,7 @@ fn environment() -> Environment {
         },
         storage: Some("ext4 on a disk".to_owned()),
         load_before: 0.08,
+        cpu_busy_before: Some(0.02),
         steal: Some(0.001),
     }
 }

@@ -37,6 +37,9 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
     let steal = environment.steal.map_or("not known".to_owned(), |steal| {
         format!("{} % of the CPU time during the run", number(steal * 100.0))
     });
+    let busy = environment.cpu_busy_before.map_or("not known".to_owned(), |busy| {
+        format!("{} % of the CPU time, over half a second", number(busy * 100.0))
+    });
     vec![
         Fact::new("Server", format!("{}{private}", known(&server.version))),
         Fact::new("Durability", known(&durability.join(", "))),
@@ -62,6 +65,7 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
             ),
         ),
         Fact::new("Storage of the data", environment.storage.as_deref().unwrap_or("not known")),
+        Fact::new("CPU busy before the run", busy),
         Fact::new(
             "Load before the run",
             format!("{:.2}, 1-minute average", environment.load_before),

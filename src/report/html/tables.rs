@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::{Badge, badge};
 use crate::{
-    plan::{CellPlan, ClaimUnit, Pace, Transaction},
+    plan::ClaimUnit,
     record::Record,
     stats::{
         Estimate,
         format::{number, time_ns},
     },
-    verdict::Verdict,
+    verdict::{Verdict, settings},
 };
 
 /// A number and its interval.
@@ -113,11 +113,11 @@ pub(super) fn setup(record: &Record) -> Vec<SettingRow<'_>> {
         batch_rows: number(cell.batch_rows as f64),
         workers: cell.workers,
         sessions: cell.pool.size_max,
-        transaction: transaction(cell.transaction),
+        transaction: settings::transaction(cell.transaction),
         returning: yes(cell.returning),
         prepared: yes(cell.prepared),
-        pace: pace(cell.pace),
-        stop: stop(cell),
+        pace: settings::pace(cell.pace),
+        stop: settings::stop(cell.stop),
     });
     rows.collect()
 }
@@ -185,29 +185,4 @@ fn figure(estimate: Estimate, unit: &str) -> Figure {
         _ => "one block, no interval".to_owned(),
     };
     Figure { value: format!("{}{unit}", number(estimate.value)), interval, n: estimate.n }
-}
-
-fn transaction(transaction: Transaction) -> String {
-    match transaction {
-        Transaction::Autocommit => "one a statement".to_owned(),
-        Transaction::Every(1) => "BEGIN … COMMIT around each operation".to_owned(),
-        Transaction::Every(operations) => {
-            format!("BEGIN … COMMIT around every {operations} operations")
-        }
-        Transaction::Whole => "one around all that a worker does in a block".to_owned(),
-    }
-}
-
-fn pace(pace: Pace) -> String {
-    match pace {
-        Pace::Closed => "closed loop".to_owned(),
-        Pace::Open { rate, .. } => format!("open loop, {} operations/s", number(rate)),
-    }
-}
-
-fn stop(cell: &CellPlan) -> String {
-    let rows = cell.stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
-    let seconds = cell.stop.seconds.map(|seconds| format!("{} s", number(seconds)));
-    let ends: Vec<String> = rows.into_iter().chain(seconds).collect();
-    ends.join(" or ")
 }

@@ -57,7 +57,9 @@ pub fn latency(record: &Record, verdict: &Verdict) -> String {
         );
     } else {
         description.push(
-            "Solid: service latency, from the first byte sent to the confirmation.".to_owned(),
+            "Solid: service latency, from the operation's first step on its session to the \
+             confirmation."
+                .to_owned(),
         );
     }
     let top = top_below(&description) + 10.0;

@@ -1,0 +1,50 @@
+//! Settings as sentences and tables name them: in the words of a scenario file.
+
+use crate::{
+    plan::{Pace, Stop, Transaction},
+    stats::format::number,
+};
+
+pub(crate) fn transaction(transaction: Transaction) -> String {
+    match transaction {
+        Transaction::Autocommit => "autocommit".to_owned(),
+        Transaction::Every(1) => "explicit".to_owned(),
+        Transaction::Every(operations) => format!("every {operations}"),
+        Transaction::Whole => "whole".to_owned(),
+    }
+}
+
+pub(crate) fn pace(pace: Pace) -> String {
+    match pace {
+        Pace::Closed => "closed loop".to_owned(),
+        Pace::Open { rate, .. } => format!("open loop, {} operations/s", number(rate)),
+    }
+}
+
+pub(crate) fn stop(stop: Stop) -> String {
+    let rows = stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
+    let seconds = stop.seconds.map(|seconds| format!("{} s", number(seconds)));
+    let ends: Vec<String> = rows.into_iter().chain(seconds).collect();
+    ends.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_as_in_a_scenario() {
+        let names = [
+            (Transaction::Autocommit, "autocommit"),
+            (Transaction::Every(1), "explicit"),
+            (Transaction::Every(10), "every 10"),
+            (Transaction::Whole, "whole"),
+        ];
+        for (value, name) in names {
+            assert_eq!(transaction(value), name);
+        }
+        let both = Stop { rows: Some(100_000), seconds: Some(1.5) };
+        assert_eq!(stop(both), "100,000 rows or 1.50 s");
+        assert_eq!(pace(Pace::Closed), "closed loop");
+    }
+}

@@ -1,0 +1,177 @@
+//! The verdict in words: what it may say of two cells, and what it may not.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers made up here are small and positive"
+)]
+
+use batchpilot::{record::Record, verdict::Verdict};
+
+use crate::report_fixture as fixture;
+
+const GORM: (&str, &str) =
+    ("gorm", "strategy = 'single_row'\ntransaction = 'explicit'\nreturning = true");
+const PLAIN: (&str, &str) = ("plain", "strategy = 'single_row'");
+const ONE: (&str, &str) = ("one", "strategy = 'unnest'");
+const FIVE: (&str, &str) = ("five", "strategy = 'unnest'\nworkers = 5");
+
+/// A speed-up of the second cell over the first.
+const CLAIM: &str = "[[claims]]
+value = 2
+unit = 'speedup'
+source = 'somebody'
+";
+
+/// Three blocks of a cell, in rows a second: far from each other, or close together.
+const UNSTEADY: [f64; 3] = [500.0, 1_000.0, 2_000.0];
+
+fn steady(rate: f64) -> [f64; 3] {
+    [rate * 0.99, rate, rate * 1.01]
+}
+
+/// Returns a record of cells (name, keys) that ran at these rates, one a repetition.
+fn record(cells: &[((&str, &str), [f64; 3])], claims: &str) -> Record {
+    let plain: Vec<_> = cells.iter().map(|((name, keys), _)| (*name, *keys, 0.0)).collect();
+    let (mut record, _) =
+        fixture::measured(fixture::plan("name = 'x'\nrepetitions = 3\n", &plain, claims));
+    for block in &mut record.blocks {
+        let rate = cells[block.cell].1[block.repetition as usize];
+        block.elapsed_ns = (block.rows_confirmed as f64 * 1e9 / rate) as u64;
+    }
+    record
+}
+
+/// Returns all sentences about two cells, a line each.
+fn sentences(record: &Record) -> String {
+    let verdict = Verdict::of(record);
+    [verdict.answer, verdict.reasons].concat().join("\n")
+}
+
+fn claim_of(cell: &str, baseline: &str) -> String {
+    format!("{CLAIM}cell = '{cell}'\nbaseline = '{baseline}'\n")
+}
+
+#[track_caller]
+fn assert_has(text: &str, part: &str) {
+    assert!(text.contains(part), "no `{part}` in:\n{text}");
+}
+
+#[track_caller]
+fn assert_has_not(text: &str, part: &str) {
+    assert!(!text.contains(part), "`{part}` in:\n{text}");
+}
+
+#[test]
+fn cells_are_told_apart_only_if_the_interval_leaves_out_one() {
+    let claim = claim_of("plain", "gorm");
+    let unclear = sentences(&record(&[(GORM, UNSTEADY), (PLAIN, steady(1_100.0))], &claim));
+    assert_has(&unclear, "without RETURNING cannot be told apart from gorm (1.10 [");
+    assert_has(&unclear, "which cannot be told apart from the baseline (1.10 [");
+    assert_has_not(&unclear, "as fast as");
+
+    let clear = sentences(&record(&[(GORM, steady(1_000.0)), (PLAIN, steady(2_000.0))], &claim));
+    assert_has(&clear, "]x as fast as gorm; this part of any speed-up");
+    let slower = sentences(&record(&[(GORM, steady(1_000.0)), (PLAIN, steady(500.0))], &claim));
+    assert_has(&slower, "]x as fast as gorm.");
+}
+
+#[test]
+fn workers_that_change_nothing_are_said_to() {
+    let unclear = sentences(&record(&[(ONE, UNSTEADY), (FIVE, steady(1_100.0))], ""));
+    assert_has(&unclear, "five: 5 workers cannot be told apart from one (1.10 [");
+    let clear = sentences(&record(&[(ONE, steady(1_000.0)), (FIVE, steady(3_000.0))], ""));
+    assert_has(&clear, "]x what one gives, an efficiency of ");
+}
+
+/// What the plain insert gains is put down to BEGIN, COMMIT and RETURNING: nothing else may differ.
+#[test]
+fn a_plain_insert_is_compared_with_its_like_alone() {
+    let said = |keys: &str| {
+        let claim = claim_of("plain", "gorm");
+        let plain = ("plain", keys);
+        sentences(&record(&[(GORM, steady(1_000.0)), (plain, steady(2_000.0))], &claim))
+    };
+    let like = said(PLAIN.1);
+    assert_has(&like, "1 round trip a row instead of 3 and without RETURNING are 2 [");
+    let returning = said("strategy = 'single_row'\nreturning = true");
+    assert_has(&returning, "1 round trip a row instead of 3 are 2 [");
+    for other in
+        ["prepared = false", "pool = { size_max = 9 }", "workers = 2", "transaction = 'whole'"]
+    {
+        let said = said(&format!("strategy = 'single_row'\n{other}"));
+        assert_has_not(&said, "the same rows one at a time");
+    }
+}
+
+/// GORM's serial batches share one transaction, and its concurrent ones do not.
+#[test]
+fn an_efficiency_says_if_transactions_differ_too() {
+    let said = |one: &str, five: &str| {
+        let (one, five) = (format!("{}\n{one}", ONE.1), format!("{}\n{five}", FIVE.1));
+        let cells = [(("one", &one[..]), steady(1_000.0)), (("five", &five[..]), steady(3_000.0))];
+        sentences(&record(&cells, ""))
+    };
+    let article = said("transaction = 'whole'", "transaction = 'explicit'");
+    assert_has(
+        &article,
+        "%; not of workers alone: its transactions are `explicit`, those of one `whole`.",
+    );
+    let alike = said("", "");
+    assert_has(&alike, "an efficiency of ");
+    assert_has_not(&alike, "not of workers alone");
+    for other in ["prepared = false", "stop = { rows = 5_000 }", "pool = { size_max = 2 }"] {
+        assert_has_not(&said("", other), "an efficiency of ");
+    }
+}
+
+#[test]
+fn the_best_is_named_with_all_that_may_be_as_fast() {
+    let cells = [
+        (ONE, steady(1_000.0)),
+        (("close", "strategy = 'copy_text'"), [950.0, 1_010.0, 980.0]),
+        (("unsteady", "strategy = 'multi_row'"), [400.0, 1_100.0, 700.0]),
+        (FIVE, steady(500.0)),
+    ];
+    let said = sentences(&record(&cells, ""));
+    assert_has(&said, "Best here: one with 1,000 [");
+    assert_has(&said, "; cannot be told apart from it: close (1.0");
+    assert_has(&said, "]x); unsteady (1.4");
+    assert_has_not(&said, "five (");
+    assert_has(&said, "not measured again: its numbers lean high.");
+
+    let said = sentences(&record(&[cells[0], cells[3]], ""));
+    assert_has(&said, "]x five. It was chosen by the blocks that measured it");
+    let alone = sentences(&record(&cells[..1], ""));
+    assert_has(&alone, "Best here: one");
+    assert_has_not(&alone, "chosen");
+}
+
+#[test]
+fn an_invalid_run_has_no_best_cell() {
+    let mut record = record(&[(ONE, steady(1_000.0)), (FIVE, steady(500.0))], "");
+    assert_has(&sentences(&record), "Best here");
+    record.blocks[0].verification.as_mut().unwrap().rows_found -= 1;
+    assert_has_not(&sentences(&record), "Best here");
+}
+
+#[test]
+fn the_baseline_is_not_compared_with_itself() {
+    let claim = claim_of("plain", "gorm");
+    let said = sentences(&record(&[(GORM, steady(2_000.0)), (PLAIN, steady(1_000.0))], &claim));
+    assert_has(&said, "Best here: gorm");
+    assert_has_not(&said, "the baseline");
+}
+
+/// The load average holds the build of a minute ago; CPU time that is taken now is another matter.
+#[test]
+fn a_machine_is_busy_by_its_cpu_time_and_not_by_its_load_average() {
+    let mut record = record(&[(ONE, steady(1_000.0))], "");
+    let caveats = |record: &Record| Verdict::of(record).caveats.join("\n");
+    record.environment.load_before = 8.0;
+    assert_has_not(&caveats(&record), "busy");
+    record.environment.cpu_busy_before = None;
+    assert_has_not(&caveats(&record), "busy");
+    record.environment.cpu_busy_before = Some(0.34);
+    assert_has(&caveats(&record), "The machine was busy before the run: 34 % of its CPU time.");
+}
