@@ -481,11 +481,13 @@ async fn a_pool_that_cannot_be_filled_is_closed_again() {
 async fn a_session_that_does_not_become_free_in_time_is_said() {
     let place = database().await;
     let target = target(place.options()).await;
-    // One worker keeps the only session for its transaction; the other cannot have it.
-    let cell = cell(
+    // One worker keeps the only session for its transaction; the other cannot have it. No scenario
+    // can ask for that.
+    let mut cell = cell(
         "strategy = \"single_row\"\nworkers = 2\ntransaction = \"whole\"\n\
-         stop = { seconds = 3.0 }\npool = { size_max = 1, acquire_timeout_ms = 200 }\n",
+         stop = { seconds = 3.0 }\npool = { acquire_timeout_ms = 200 }\n",
     );
+    cell.pool.size_max = 1;
     let outcome = run(&target, &cell).await.unwrap();
     assert_eq!(outcome.ended, Ended::Failed, "{}", brief(&outcome));
     let error = outcome.error.as_ref().unwrap().to_string();
