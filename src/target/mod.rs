@@ -56,8 +56,6 @@ pub struct Inserted {
     pub rows: u64,
     /// What the client spent on turning rows into the wire format.
     pub encode: Duration,
-    /// What the operation spent on waiting for rows to be built.
-    pub rows_wait: Duration,
 }
 
 /// The server's own counters at a moment. Differences of two samples say what happened between.

@@ -130,7 +130,7 @@ impl PgSession {
         let all = 0..self.parameters.count();
         let rows = send(&self.client, &statement, &self.parameters, all, types).await?;
         let rows = returned(rows).await?;
-        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+        Ok(Inserted { rows, encode })
     }
 
     async fn insert_pipelined<B: Batch>(
@@ -202,7 +202,7 @@ impl PgSession {
             sink.send(Bytes::from(data)).await?;
         }
         let rows = sink.finish().await?;
-        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+        Ok(Inserted { rows, encode })
     }
 
     fn encode_copy(&mut self, is_binary: bool, slice: &RowSlice, data: &mut Vec<u8>) {
