@@ -153,6 +153,8 @@ pub(crate) struct Reserved<'a> {
     first: Option<RowSlice>,
     /// Time that this attempt waited for rows.
     rows_wait: Duration,
+    /// Rows from the first on that this attempt's session had an answer for, one by one.
+    rows_acknowledged: u64,
 }
 
 impl<'a> Reserved<'a> {
@@ -166,6 +168,7 @@ impl<'a> Reserved<'a> {
             replayed: 0,
             first: None,
             rows_wait: Duration::ZERO,
+            rows_acknowledged: 0,
         };
         let started = clock::now();
         let first = batch.take().await;
@@ -179,6 +182,7 @@ impl<'a> Reserved<'a> {
         self.first = None;
         self.replayed = 0;
         self.rows_wait = Duration::ZERO;
+        self.rows_acknowledged = 0;
     }
 
     /// Returns the indexes of the rows of this operation; waits for those not taken yet.
@@ -192,6 +196,10 @@ impl<'a> Reserved<'a> {
     /// Returns the index of the first row: what tells operations apart.
     pub(crate) fn first_row(&self) -> u64 {
         self.taken[0].start
+    }
+
+    pub(crate) fn rows_acknowledged(&self) -> u64 {
+        self.rows_acknowledged
     }
 
     pub(crate) fn rows_wait(&self) -> Duration {
@@ -227,6 +235,10 @@ impl Batch for Reserved<'_> {
         let slice = self.take().await;
         self.rows_wait += started.elapsed();
         Some(slice)
+    }
+
+    fn acknowledge_row(&mut self) {
+        self.rows_acknowledged += 1;
     }
 }
 

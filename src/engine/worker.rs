@@ -228,8 +228,7 @@ impl<P: Pool> Shared<P> {
                 Err(failure) => {
                     let delay = if is_worth_another(&failure) { delays.next() } else { None };
                     let Some(delay) = delay else {
-                        let rows = batch.into_ranges().await;
-                        return self.fail(failure, rows);
+                        return self.give_up(failure, batch).await;
                     };
                     self.recorder().record_pushed_back(failure.error.code());
                     batch.rewind();
@@ -251,6 +250,18 @@ impl<P: Pool> Shared<P> {
             Some(held) => held.ranges.extend(ranges),
             None => self.confirm(attempt.earlier.into_iter().chain(ranges)),
         }
+    }
+
+    /// Books the rows of an operation that ended in an error. Of rows that each were a transaction,
+    /// those that the server had answered for are confirmed, and the others in doubt.
+    async fn give_up(&self, failure: Failure, batch: Reserved<'_>) {
+        let is_implicit = self.transaction == Transaction::Autocommit;
+        let acknowledged = if is_implicit { batch.rows_acknowledged() } else { 0 };
+        let (confirmed, rest) = split(batch.into_ranges().await, acknowledged);
+        if !confirmed.is_empty() {
+            self.confirm(confirmed);
+        }
+        self.fail(failure, rest);
     }
 
     /// Tries the operation once. A transaction that goes on is left in `held`.
@@ -345,6 +356,21 @@ impl<P: Pool> Shared<P> {
     }
 }
 
+/// Splits ranges after their first `rows` rows.
+fn split(ranges: Vec<RowRange>, rows: u64) -> (Vec<RowRange>, Vec<RowRange>) {
+    let (mut first, mut rest, mut left) = (Vec::new(), Vec::new(), rows);
+    for range in ranges {
+        let middle = range.start + left.min(range.row_count());
+        left -= middle - range.start;
+        first.push(RowRange { end: middle, ..range });
+        rest.push(RowRange { start: middle, ..range });
+    }
+    let is_empty = |range: &RowRange| range.row_count() == 0;
+    first.retain(|range| !is_empty(range));
+    rest.retain(|range| !is_empty(range));
+    (first, rest)
+}
+
 /// An operation is tried again if the server asked for it, or lets nobody in where it did before,
 /// and if no earlier operation went down with its transaction: those would have to be sent again
 /// too.
@@ -354,4 +380,25 @@ fn is_worth_another(failure: &Failure) -> bool {
         TargetError::PushedBack { .. } | TargetError::Connect { sqlstate: None, .. }
     );
     is_passing && !failure.in_doubt && failure.earlier.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_split_after_any_row() {
+        let ranges = |ends: &[(u64, u64)]| -> Vec<RowRange> {
+            ends.iter().map(|&(start, end)| RowRange { start, end }).collect()
+        };
+        for (rows, first, rest) in [
+            (0, &[][..], &[(0, 3), (7, 9)][..]),
+            (2, &[(0, 2)], &[(2, 3), (7, 9)]),
+            (3, &[(0, 3)], &[(7, 9)]),
+            (4, &[(0, 3), (7, 8)], &[(8, 9)]),
+            (5, &[(0, 3), (7, 9)], &[]),
+        ] {
+            assert_eq!(split(ranges(&[(0, 3), (7, 9)]), rows), (ranges(first), ranges(rest)));
+        }
+    }
 }

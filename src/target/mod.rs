@@ -189,6 +189,10 @@ pub trait Batch: Send {
 
     /// Returns the next rows, or `None` after the last. The first slice is there at once.
     fn next(&mut self) -> impl Future<Output = Option<RowSlice>> + Send;
+
+    /// Notes that the server has answered for one row more, in their order, without an error. A
+    /// session whose statements each carry one row says so, whether or not a later one fails.
+    fn acknowledge_row(&mut self);
 }
 
 /// Why something failed, in the terms that the engine acts on (design section 5).

@@ -159,11 +159,14 @@ impl PgSession {
                 let sent = send(client, &statement, parameters, range, types);
                 async { returned(sent.await?).await }
             });
-            let mut confirmed = pin!(stream::iter(statements).buffered(in_flight as usize));
+            let mut answers = pin!(stream::iter(statements).buffered(in_flight as usize));
             let mut sum = Ok(0);
-            while let Some(rows) = confirmed.next().await {
+            while let Some(rows) = answers.next().await {
                 has_failed.fetch_or(rows.is_err(), Ordering::Relaxed);
                 sum = sum.and_then(|sum| Ok(sum + rows?));
+                if sum.is_ok() {
+                    batch.acknowledge_row();
+                }
             }
             inserted.rows += sum?;
         }
