@@ -177,10 +177,11 @@ impl<'a> Reserved<'a> {
         batch
     }
 
-    /// Makes ready for another attempt with the same rows.
+    /// Makes ready for another attempt with the same rows. As in the first one, the first slice is
+    /// built before the clock of the attempt starts.
     pub(crate) fn rewind(&mut self) {
-        self.first = None;
-        self.replayed = 0;
+        self.first = Some(self.build(self.taken[0]));
+        self.replayed = 1;
         self.rows_wait = Duration::ZERO;
         self.rows_acknowledged = 0;
     }
@@ -206,6 +207,11 @@ impl<'a> Reserved<'a> {
         self.rows_wait
     }
 
+    /// Builds rows again that were taken before.
+    fn build(&self, range: RowRange) -> RowSlice {
+        RowSlice::new(Arc::new(self.supply.generator.build(range)), range)
+    }
+
     async fn take(&mut self) -> RowSlice {
         let slice = self.supply.take(self.rows - self.taken_rows).await;
         self.taken_rows += slice.range().row_count();
@@ -226,7 +232,10 @@ impl Batch for Reserved<'_> {
         }
         if let Some(&range) = self.taken.get(self.replayed) {
             self.replayed += 1;
-            return Some(RowSlice::new(Arc::new(self.supply.generator.build(range)), range));
+            let started = clock::now();
+            let slice = self.build(range);
+            self.rows_wait += started.elapsed();
+            return Some(slice);
         }
         if self.taken_rows == self.rows {
             return None;
@@ -279,11 +288,13 @@ mod tests {
     async fn another_attempt_gets_the_same_rows() {
         let supply = Supply::start(Generator::article_user(1), Time::Real, None, 10_000);
         let mut batch = Reserved::new(&supply, supply.reserve(10_000)).await;
-        batch.next().await;
+        while batch.next().await.is_some() {}
         batch.rewind();
         let mut rows = 0;
         let mut ends = Vec::new();
         while let Some(slice) = batch.next().await {
+            // The first slice was built before; the others are built while the attempt is on.
+            assert_eq!(batch.rows_wait().is_zero(), ends.is_empty());
             rows += slice.range().row_count();
             ends.push(slice.range().end);
             assert_eq!(slice.columns().0.len(), 4);
