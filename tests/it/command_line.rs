@@ -53,6 +53,42 @@ async fn a_good_run_is_valid_and_leaves_only_its_results() {
     assert_eq!(place.schemas().await, Vec::<String>::new());
 }
 
+/// Runs a scenario with files of at most `units` times 512 bytes, or 1,024: shells differ. A write
+/// beyond that fails as on a full disk.
+async fn run_with_small_files(place: &Place, desk: &Desk, scenario: &str, units: u32) -> Ended {
+    let mut command = batchpilot_by("/bin/sh");
+    let limit = format!("trap '' XFSZ; ulimit -f {units}; exec \"$0\" \"$@\"");
+    command.args(["-c", &limit, BATCHPILOT, "run"]).arg(desk.scenario(scenario));
+    command.arg("--out").arg(desk.out()).arg("--url").arg(place.url());
+    ended(command).await
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_leaves_no_schema() {
+    let (place, desk) = (database().await, Desk::new());
+    let ended = run_with_small_files(&place, &desk, SHORT, 1).await;
+    check_failed(&ended, &desk, 1, &["record.json", "File too large"]);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn windows_that_cannot_be_written_cost_no_block() {
+    let (place, desk) = (database().await, Desk::new());
+    // 400 windows of 200 bytes.
+    let scenario = "name = \"long\"\nrepetitions = 2\nwindow_ms = 10\n\
+                    stop = { seconds = 4.0 }\n[[cells]]\nname = \"copy\"\n\
+                    strategy = \"copy_binary\"\nbatch_rows = 10\npace = { rate = 100.0 }\n";
+    let ended = run_with_small_files(&place, &desk, scenario, 48).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("windows.csv: "), "{ended:?}");
+    assert!(ended.stderr.contains("File too large"), "{ended:?}");
+    let record = record::read(&desk.only_run()).unwrap();
+    assert!(!record.complete && record.finished_at.is_some());
+    assert_eq!(record.blocks.len(), 1);
+    assert!(record.blocks[0].is_valid() && 0 < record.blocks[0].rows_confirmed);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
 /// Has `body` run for every table `users` that is made; `made.object_identity` is its name.
 async fn on_new_table(place: &Place, body: &str) {
     let text = format!(
