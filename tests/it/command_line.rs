@@ -160,6 +160,27 @@ async fn a_table_that_lies_makes_the_run_invalid_and_that_is_said_first() {
 }
 
 #[tokio::test]
+async fn an_invalid_run_is_not_forgotten_over_what_comes_next() {
+    let good = database().await;
+    let refused = Place { user: format!("nobody_{}", good.database), ..good.clone() };
+    for (next, said) in [(&good, ""), (&refused, "cannot connect")] {
+        let (place, desk) = (database().await, Desk::new());
+        meddle(&place, "BEFORE", "RETURN NULL;").await;
+        let scenario = |place: &Place| {
+            format!("{SHORT}on_error = \"collect\"\n[target]\nurl = \"{}\"\n", place.url())
+        };
+        let second = desk.path().join("second.toml");
+        fs::write(&second, scenario(next)).unwrap();
+        let mut command = desk.run(&scenario(&place));
+        command.arg(second);
+        let ended = ended(command).await;
+        assert_eq!(ended.code, Some(13), "{ended:?}");
+        assert!(ended.stdout.starts_with("INVALID: "), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_operation_that_was_confirmed_in_part_makes_the_run_invalid() {
     for transaction in ["\"autocommit\"", "\"explicit\"", "{ every = 2 }", "\"whole\""] {
         let (place, desk) = (database().await, Desk::new());
