@@ -260,7 +260,14 @@ impl Run {
             self.progress.note(&format!("block {number}: {}, repetition {repetition}", cell.name));
         }
         let target = self.target.as_ref().expect("is there until the run ends");
-        target.reset_table().await?;
+        tokio::select! {
+            reset = target.reset_table() => reset?,
+            () = signals.stop.cancelled() => {
+                // Its CHECKPOINT may take minutes, and the end needs the session that waits for it.
+                drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                return Ok(());
+            }
+        }
         let spec = BlockSpec {
             cell,
             seed: block.seed,

@@ -578,6 +578,47 @@ async fn a_signal_ends_the_run_in_good_order() {
     }
 }
 
+/// Lets the checkpointer go on even if the test fails: the server could not end without it.
+struct Paused(Pid);
+
+impl Paused {
+    fn new(pid: i32) -> Paused {
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+        Paused(Pid::from_raw(pid))
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        kill(self.0, Signal::SIGCONT).unwrap_or_default();
+    }
+}
+
+#[tokio::test]
+async fn a_signal_does_not_wait_for_a_checkpoint() {
+    let cluster = cluster(&[("fsync", "off")]).await;
+    let (place, desk) = (Place::of(&cluster), Desk::new());
+    let mut command = desk.run(LONG);
+    command.args(["--url", &place.url()]);
+    let running = Running::start(&desk, command).await;
+    let client = place.client().await;
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let paused = Paused::new(client.query_one(checkpointer, &[]).await.unwrap().get(0));
+    let waiting = "SELECT FROM pg_stat_activity WHERE query = 'CHECKPOINT' AND state = 'active'";
+    while client.query(waiting, &[]).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let sent = clock::now();
+    running.send(Signal::SIGTERM);
+    let (ended, record) = running.ended().await;
+    assert!(sent.elapsed() < Duration::from_secs(10), "it waited: {ended:?}");
+    drop(paused);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), ""), "{ended:?}");
+    check_cut_short(&record, 2);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+    cluster.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_second_signal_does_not_wait() {
     let (place, desk) = (database().await, Desk::new());
