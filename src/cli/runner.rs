@@ -406,6 +406,7 @@ fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> Blo
         },
         elapsed_ns: nanos(outcome.elapsed),
         operations: measurement.operations,
+        operations_rolled_back: measurement.operations_rolled_back,
         rows_confirmed: outcome.confirmed.row_count(),
         rows_failed: outcome.rows_failed,
         rows_in_doubt: outcome.in_doubt.row_count(),

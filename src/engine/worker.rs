@@ -92,6 +92,8 @@ struct Failure {
     in_doubt: bool,
     /// Rows of earlier operations of the same transaction, which share its fate.
     earlier: Vec<RowRange>,
+    /// How many operations those were.
+    operations_earlier: u32,
 }
 
 /// Runs operations until the block ends.
@@ -147,6 +149,7 @@ impl<P> Shared<P> {
             all.for_each(|&range| ledger.in_doubt.insert(range));
         } else {
             ledger.rows_failed += all.map(|range| range.row_count()).sum::<u64>();
+            self.recorder().record_rolled_back(failure.operations_earlier);
         }
         if let TargetError::Rejected { sqlstate, message } = &failure.error
             && ledger.rejections.len() < REJECTIONS_MAX
@@ -275,17 +278,21 @@ impl<P: Pool> Shared<P> {
             Some(held) => held,
             None => match self.pool.acquire().await {
                 Ok(lease) => Held { lease, operations: 0, ranges: Vec::new() },
-                Err(error) => return Err(Failure { error, in_doubt: false, earlier: Vec::new() }),
+                Err(error) => {
+                    let (earlier, operations_earlier) = (Vec::new(), 0);
+                    return Err(Failure { error, in_doubt: false, earlier, operations_earlier });
+                }
             },
         };
         let pool_wait = since(asked);
+        let operations_earlier = session.operations;
         let outcome = self.insert_on(&mut session, batch).await;
         match outcome {
             Err((error, in_doubt)) => {
                 if self.transaction != Transaction::Autocommit && !in_doubt {
                     session.lease.rollback().await;
                 }
-                Err(Failure { error, in_doubt, earlier: session.ranges })
+                Err(Failure { error, in_doubt, earlier: session.ranges, operations_earlier })
             }
             Ok((inserted, commit, service)) => {
                 let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
@@ -350,7 +357,9 @@ impl<P: Pool> Shared<P> {
             }
             Err(error) => {
                 let in_doubt = matches!(error, TargetError::ConnectionLost { .. });
-                self.fail(Failure { error, in_doubt, earlier: held.ranges }, Vec::new());
+                let (earlier, operations_earlier) = (held.ranges, held.operations);
+                let failure = Failure { error, in_doubt, earlier, operations_earlier };
+                self.fail(failure, Vec::new());
             }
         }
     }

@@ -83,6 +83,10 @@ pub struct BlockRecord {
     pub elapsed_ns: u64,
     /// Operations that ended well.
     pub operations: u64,
+    /// Operations among them whose transaction was rolled back later: they are in windows and
+    /// latencies, and their rows are among those failed.
+    #[serde(default)]
+    pub operations_rolled_back: u64,
     /// Rows that the server confirmed, those settled from doubt included.
     pub rows_confirmed: u64,
     /// Rows that were not inserted: rejected, failed, rolled back.

@@ -296,3 +296,12 @@ fn a_damaged_histogram_is_an_error_that_names_file_and_block() {
     let error = record::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("record.json: damaged record: block 3: latency `service`"), "{error}");
 }
+
+#[test]
+fn operations_that_were_rolled_back_are_said() {
+    let (mut record, _) = fixture::record();
+    record.blocks[3].operations_rolled_back = 2;
+    let caveats = Verdict::of(&record).caveats.join("\n");
+    let said = "2 operations ended well and were rolled back with their transaction";
+    assert!(caveats.contains(said), "{caveats}");
+}
