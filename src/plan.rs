@@ -292,7 +292,7 @@ fn resolve_cell(
         on_error: cell.on_error.unwrap_or_default(),
         pace: resolve_pace(key, cell.pace)?,
         stop: resolve_stop(key, cell.stop, scenario.stop)?,
-        pool: resolve_pool(key, cell, scenario, workers, notes)?,
+        pool: resolve_pool(key, cell, scenario, (workers, transaction), notes)?,
     })
 }
 
@@ -388,7 +388,7 @@ fn resolve_pool(
     key: &str,
     cell: &scenario::Cell,
     scenario: &Scenario,
-    workers: u32,
+    (workers, transaction): (u32, Transaction),
     notes: &mut Vec<String>,
 ) -> Result<PoolSettings, PlanError> {
     let key = if cell.pool.is_some() { format!("{key}.pool") } else { "pool".to_owned() };
@@ -401,6 +401,14 @@ fn resolve_pool(
     in_range(&format!("{key}.acquire_timeout_ms"), acquire_timeout_ms, 1, 86_400_000)?;
     let idle_timeout_ms = pool.idle_timeout_ms.unwrap_or(600_000);
     in_range(&format!("{key}.idle_timeout_ms"), idle_timeout_ms, 1, 86_400_000)?;
+    let keeps_session = !matches!(transaction, Transaction::Autocommit | Transaction::Every(1));
+    if size_max < workers && keeps_session {
+        let problem = format!(
+            "{size_max} sessions for {workers} workers, each of which keeps one for as long as its \
+             transaction is open; expected {workers} or more"
+        );
+        return Err(PlanError::new(format!("{key}.size_max"), problem));
+    }
     if size_max < workers {
         notes.push(format!(
             "{}: {workers} workers share {size_max} sessions; pool wait will show it",
@@ -572,6 +580,19 @@ mod tests {
         ),
         (("", "pool.size_max = 0"), "cells[1].pool.size_max", "", ("", "pool.size_max = 1")),
         (("pool.size_max = 0", ""), "pool.size_max", "1 to 10000", ("pool.size_max = 1", "")),
+        (
+            ("", "workers = 3\ntransaction = \"whole\"\npool.size_max = 2"),
+            "cells[1].pool.size_max",
+            "2 sessions for 3 workers, each of which keeps one for as long as its transaction is \
+             open; expected 3 or more",
+            ("", "workers = 3\ntransaction = \"whole\"\npool.size_max = 3"),
+        ),
+        (
+            ("pool.size_max = 2", "workers = 3\ntransaction = { every = 2 }"),
+            "pool.size_max",
+            "expected 3 or more",
+            ("pool.size_max = 2", "workers = 3\ntransaction = { every = 1 }"),
+        ),
         (
             ("", "pool = { size_max = 2, idle_min = 3 }"),
             "cells[1].pool.idle_min",

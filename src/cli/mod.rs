@@ -19,12 +19,12 @@ use clap::{CommandFactory, Parser};
 use self::args::{Cli, Command};
 use crate::cluster;
 
-/// How a command ended, other than by an error.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How a command ended, other than by an error; the worst last.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Exit {
     Done,
-    ClaimRefuted,
     Inconclusive,
+    ClaimRefuted,
     Invalid,
     Interrupted,
     Terminated,

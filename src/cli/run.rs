@@ -34,13 +34,19 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
     }
     let mut worst = Exit::Done;
     for job in jobs {
-        let exit = runner::run(job, &arguments.common)?;
+        let exit = match runner::run(job, &arguments.common) {
+            Ok(exit) => exit,
+            // As within a run: that a table is not what the server confirmed outweighs an error.
+            Err(error) if worst == Exit::Invalid => {
+                super::complain(&error);
+                return Ok(worst);
+            }
+            Err(error) => return Err(error),
+        };
         if matches!(exit, Exit::Interrupted | Exit::Terminated) {
             return Ok(exit);
         }
-        if worst.code() < exit.code() {
-            worst = exit;
-        }
+        worst = worst.max(exit);
     }
     Ok(worst)
 }

@@ -203,7 +203,6 @@ impl Run {
             environment,
             blocks: Vec::new(),
         };
-        directory.write(&record)?;
         Ok(Run {
             directory,
             progress,
@@ -216,8 +215,10 @@ impl Run {
         })
     }
 
-    /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not.
+    /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not; or
+    /// in the record, if that cannot be written.
     async fn blocks(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        self.directory.write(&self.record)?;
         let blocks = self.record.plan.blocks.clone();
         for (number, block) in blocks.iter().enumerate() {
             if self.is_out_of_time(number) {
@@ -268,7 +269,14 @@ impl Run {
             self.progress.note(&format!("block {number}: {}, repetition {repetition}", cell.name));
         }
         let target = self.target.as_ref().expect("is there until the run ends");
-        target.reset_table().await?;
+        tokio::select! {
+            reset = target.reset_table() => reset?,
+            () = signals.stop.cancelled() => {
+                // Its CHECKPOINT may take minutes, and the end needs the session that waits for it.
+                drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                return Ok(());
+            }
+        }
         let spec = BlockSpec {
             cell,
             seed: block.seed,
@@ -288,11 +296,11 @@ impl Run {
         let stop = &signals.stop;
         let mut controller = Fixed(setting);
         let outcome = engine::run_block(target, spec, &mut controller, stop, &mut on_window).await;
-        if let Some(error) = lost {
-            return Err(error.into());
-        }
         let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
-        self.book(number, block, outcome).await
+        // The block counts, whether or not its windows could be written.
+        let booked = self.book(number, block, outcome).await;
+        lost.map_or(Ok(()), Err)?;
+        booked
     }
 
     /// Checks the rows of a block and puts it on disk.
@@ -304,7 +312,6 @@ impl Run {
     ) -> anyhow::Result<()> {
         let cell = self.record.plan.cells[block.cell].clone();
         let letters = dead_letters(number, &cell.name, &outcome);
-        self.directory.append_dead_letters(&letters)?;
         let target = self.target.as_ref().expect("is there until the run ends");
         let generator = Generator::article_user(block.seed);
         let verification = match outcome.ended {
@@ -319,9 +326,12 @@ impl Run {
         let mut entry = block_record(number, block, &outcome);
         entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
         entry.verification = verification;
-        self.directory.append_block(&entry, &cell, &histograms, outcome.started.elapsed())?;
+        // Each file is tried, also after one that could not be written.
+        let ago = outcome.started.elapsed();
+        let appended = self.directory.append_block(&entry, &cell, &histograms, ago);
+        let letters = self.directory.append_dead_letters(&letters);
         self.record.blocks.push(entry);
-        self.directory.write(&self.record)?;
+        self.directory.write(&self.record).and(appended).and(letters)?;
         self.progress.end(block.cell);
         let abandoned = "operations in flight did not end, and were abandoned";
         match (outcome.ended, error) {
@@ -405,6 +415,7 @@ fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> Blo
         },
         elapsed_ns: nanos(outcome.elapsed),
         operations: measurement.operations,
+        operations_rolled_back: measurement.operations_rolled_back,
         rows_confirmed: outcome.confirmed.row_count(),
         rows_failed: outcome.rows_failed,
         rows_in_doubt: outcome.in_doubt.row_count(),

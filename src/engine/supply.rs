@@ -153,6 +153,8 @@ pub(crate) struct Reserved<'a> {
     first: Option<RowSlice>,
     /// Time that this attempt waited for rows.
     rows_wait: Duration,
+    /// Rows from the first on that this attempt's session had an answer for, one by one.
+    rows_acknowledged: u64,
 }
 
 impl<'a> Reserved<'a> {
@@ -166,6 +168,7 @@ impl<'a> Reserved<'a> {
             replayed: 0,
             first: None,
             rows_wait: Duration::ZERO,
+            rows_acknowledged: 0,
         };
         let started = clock::now();
         let first = batch.take().await;
@@ -174,11 +177,13 @@ impl<'a> Reserved<'a> {
         batch
     }
 
-    /// Makes ready for another attempt with the same rows.
+    /// Makes ready for another attempt with the same rows. As in the first one, the first slice is
+    /// built before the clock of the attempt starts.
     pub(crate) fn rewind(&mut self) {
-        self.first = None;
-        self.replayed = 0;
+        self.first = Some(self.build(self.taken[0]));
+        self.replayed = 1;
         self.rows_wait = Duration::ZERO;
+        self.rows_acknowledged = 0;
     }
 
     /// Returns the indexes of the rows of this operation; waits for those not taken yet.
@@ -194,8 +199,17 @@ impl<'a> Reserved<'a> {
         self.taken[0].start
     }
 
+    pub(crate) fn rows_acknowledged(&self) -> u64 {
+        self.rows_acknowledged
+    }
+
     pub(crate) fn rows_wait(&self) -> Duration {
         self.rows_wait
+    }
+
+    /// Builds rows again that were taken before.
+    fn build(&self, range: RowRange) -> RowSlice {
+        RowSlice::new(Arc::new(self.supply.generator.build(range)), range)
     }
 
     async fn take(&mut self) -> RowSlice {
@@ -218,7 +232,10 @@ impl Batch for Reserved<'_> {
         }
         if let Some(&range) = self.taken.get(self.replayed) {
             self.replayed += 1;
-            return Some(RowSlice::new(Arc::new(self.supply.generator.build(range)), range));
+            let started = clock::now();
+            let slice = self.build(range);
+            self.rows_wait += started.elapsed();
+            return Some(slice);
         }
         if self.taken_rows == self.rows {
             return None;
@@ -227,6 +244,10 @@ impl Batch for Reserved<'_> {
         let slice = self.take().await;
         self.rows_wait += started.elapsed();
         Some(slice)
+    }
+
+    fn acknowledge_row(&mut self) {
+        self.rows_acknowledged += 1;
     }
 }
 
@@ -267,11 +288,13 @@ mod tests {
     async fn another_attempt_gets_the_same_rows() {
         let supply = Supply::start(Generator::article_user(1), Time::Real, None, 10_000);
         let mut batch = Reserved::new(&supply, supply.reserve(10_000)).await;
-        batch.next().await;
+        while batch.next().await.is_some() {}
         batch.rewind();
         let mut rows = 0;
         let mut ends = Vec::new();
         while let Some(slice) = batch.next().await {
+            // The first slice was built before; the others are built while the attempt is on.
+            assert_eq!(batch.rows_wait().is_zero(), ends.is_empty());
             rows += slice.range().row_count();
             ends.push(slice.range().end);
             assert_eq!(slice.columns().0.len(), 4);

@@ -92,6 +92,8 @@ struct Failure {
     in_doubt: bool,
     /// Rows of earlier operations of the same transaction, which share its fate.
     earlier: Vec<RowRange>,
+    /// How many operations those were.
+    operations_earlier: u32,
 }
 
 /// Runs operations until the block ends.
@@ -147,6 +149,7 @@ impl<P> Shared<P> {
             all.for_each(|&range| ledger.in_doubt.insert(range));
         } else {
             ledger.rows_failed += all.map(|range| range.row_count()).sum::<u64>();
+            self.recorder().record_rolled_back(failure.operations_earlier);
         }
         if let TargetError::Rejected { sqlstate, message } = &failure.error
             && ledger.rejections.len() < REJECTIONS_MAX
@@ -228,8 +231,7 @@ impl<P: Pool> Shared<P> {
                 Err(failure) => {
                     let delay = if is_worth_another(&failure) { delays.next() } else { None };
                     let Some(delay) = delay else {
-                        let rows = batch.into_ranges().await;
-                        return self.fail(failure, rows);
+                        return self.give_up(failure, batch).await;
                     };
                     self.recorder().record_pushed_back(failure.error.code());
                     batch.rewind();
@@ -253,6 +255,18 @@ impl<P: Pool> Shared<P> {
         }
     }
 
+    /// Books the rows of an operation that ended in an error. Of rows that each were a transaction,
+    /// those that the server had answered for are confirmed, and the others in doubt.
+    async fn give_up(&self, failure: Failure, batch: Reserved<'_>) {
+        let is_implicit = self.transaction == Transaction::Autocommit;
+        let acknowledged = if is_implicit { batch.rows_acknowledged() } else { 0 };
+        let (confirmed, rest) = split(batch.into_ranges().await, acknowledged);
+        if !confirmed.is_empty() {
+            self.confirm(confirmed);
+        }
+        self.fail(failure, rest);
+    }
+
     /// Tries the operation once. A transaction that goes on is left in `held`.
     async fn attempt(
         &self,
@@ -264,17 +278,21 @@ impl<P: Pool> Shared<P> {
             Some(held) => held,
             None => match self.pool.acquire().await {
                 Ok(lease) => Held { lease, operations: 0, ranges: Vec::new() },
-                Err(error) => return Err(Failure { error, in_doubt: false, earlier: Vec::new() }),
+                Err(error) => {
+                    let (earlier, operations_earlier) = (Vec::new(), 0);
+                    return Err(Failure { error, in_doubt: false, earlier, operations_earlier });
+                }
             },
         };
         let pool_wait = since(asked);
+        let operations_earlier = session.operations;
         let outcome = self.insert_on(&mut session, batch).await;
         match outcome {
             Err((error, in_doubt)) => {
                 if self.transaction != Transaction::Autocommit && !in_doubt {
                     session.lease.rollback().await;
                 }
-                Err(Failure { error, in_doubt, earlier: session.ranges })
+                Err(Failure { error, in_doubt, earlier: session.ranges, operations_earlier })
             }
             Ok((inserted, commit, service)) => {
                 let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
@@ -339,10 +357,27 @@ impl<P: Pool> Shared<P> {
             }
             Err(error) => {
                 let in_doubt = matches!(error, TargetError::ConnectionLost { .. });
-                self.fail(Failure { error, in_doubt, earlier: held.ranges }, Vec::new());
+                let (earlier, operations_earlier) = (held.ranges, held.operations);
+                let failure = Failure { error, in_doubt, earlier, operations_earlier };
+                self.fail(failure, Vec::new());
             }
         }
     }
+}
+
+/// Splits ranges after their first `rows` rows.
+fn split(ranges: Vec<RowRange>, rows: u64) -> (Vec<RowRange>, Vec<RowRange>) {
+    let (mut first, mut rest, mut left) = (Vec::new(), Vec::new(), rows);
+    for range in ranges {
+        let middle = range.start + left.min(range.row_count());
+        left -= middle - range.start;
+        first.push(RowRange { end: middle, ..range });
+        rest.push(RowRange { start: middle, ..range });
+    }
+    let is_empty = |range: &RowRange| range.row_count() == 0;
+    first.retain(|range| !is_empty(range));
+    rest.retain(|range| !is_empty(range));
+    (first, rest)
 }
 
 /// An operation is tried again if the server asked for it, or lets nobody in where it did before,
@@ -354,4 +389,25 @@ fn is_worth_another(failure: &Failure) -> bool {
         TargetError::PushedBack { .. } | TargetError::Connect { sqlstate: None, .. }
     );
     is_passing && !failure.in_doubt && failure.earlier.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_split_after_any_row() {
+        let ranges = |ends: &[(u64, u64)]| -> Vec<RowRange> {
+            ends.iter().map(|&(start, end)| RowRange { start, end }).collect()
+        };
+        for (rows, first, rest) in [
+            (0, &[][..], &[(0, 3), (7, 9)][..]),
+            (2, &[(0, 2)], &[(2, 3), (7, 9)]),
+            (3, &[(0, 3)], &[(7, 9)]),
+            (4, &[(0, 3), (7, 8)], &[(8, 9)]),
+            (5, &[(0, 3), (7, 9)], &[]),
+        ] {
+            assert_eq!(split(ranges(&[(0, 3), (7, 9)]), rows), (ranges(first), ranges(rest)));
+        }
+    }
 }

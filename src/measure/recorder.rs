@@ -36,6 +36,8 @@ pub struct Measurement {
     pub operations: u64,
     /// Their rows.
     pub rows: u64,
+    /// Operations among them whose transaction was rolled back later, by another's error.
+    pub operations_rolled_back: u64,
     /// Attempts that the server pushed back.
     pub pushed_back: u64,
     /// Errors by SQLSTATE, or by kind where there is none.
@@ -124,6 +126,12 @@ impl Recorder {
     pub fn record_pushed_back(&mut self, code: &str) {
         self.window.pushed_back += 1;
         *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Notes that operations taken in before were rolled back. They stay in windows and histograms:
+    /// held back until their COMMIT, all of a transaction would fall into one window.
+    pub fn record_rolled_back(&mut self, operations: u32) {
+        self.total.operations_rolled_back += u64::from(operations);
     }
 
     /// Takes in an operation that ended in an error, by SQLSTATE.

@@ -357,7 +357,12 @@ pub fn read(path: &Path) -> Result<Record, RecordError> {
             version.schema_version
         )));
     }
-    serde_json::from_slice(&text).map_err(|error| bad(format!("damaged record: {error}")))
+    let record: Record =
+        serde_json::from_slice(&text).map_err(|error| bad(format!("damaged record: {error}")))?;
+    match record.damaged_histogram() {
+        Some(which) => Err(bad(format!("damaged record: {which}"))),
+        None => Ok(record),
+    }
 }
 
 /// Reads `windows.csv` of a directory. A last line that a kill cut short is left out.

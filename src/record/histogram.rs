@@ -7,6 +7,8 @@ use hdrhistogram::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Histograms;
+
 /// A histogram in nanoseconds, and the figures most asked for, readable without decoding it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct EncodedHistogram {
@@ -43,17 +45,19 @@ impl EncodedHistogram {
         }
     }
 
-    /// Decodes it, or returns `None` if it was damaged.
+    /// Decodes it, or returns `None` if it was damaged. It has the bounds of all of batchpilot's.
     pub fn decode(&self) -> Option<Histogram<u64>> {
         let bytes = STANDARD.decode(&self.hdr_v2_deflate).ok()?;
-        Deserializer::new().deserialize(&mut &bytes[..]).ok()
+        let decoded: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
+        let mut histogram = Histograms::empty();
+        histogram.add(decoded).ok()?;
+        Some(histogram)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Histograms;
 
     #[test]
     fn a_histogram_is_read_back_as_written() {

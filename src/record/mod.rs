@@ -83,6 +83,10 @@ pub struct BlockRecord {
     pub elapsed_ns: u64,
     /// Operations that ended well.
     pub operations: u64,
+    /// Operations among them whose transaction was rolled back later: they are in windows and
+    /// latencies, and their rows are among those failed.
+    #[serde(default)]
+    pub operations_rolled_back: u64,
     /// Rows that the server confirmed, those settled from doubt included.
     pub rows_confirmed: u64,
     /// Rows that were not inserted: rejected, failed, rolled back.
@@ -169,14 +173,23 @@ impl Record {
         checked.filter_map(|block| Some((block, block.complaint()?)))
     }
 
+    /// Names the first histogram that cannot be decoded, if any.
+    fn damaged_histogram(&self) -> Option<String> {
+        let all = self.blocks.iter().flat_map(|block| {
+            block.latency.iter().map(move |(kind, encoded)| (block.number, kind, encoded))
+        });
+        let mut damaged = all.filter(|(_, _, encoded)| encoded.decode().is_none());
+        let (number, kind, _) = damaged.next()?;
+        Some(format!("block {number}: latency `{kind}` is no HdrHistogram (V2, deflate, base64)"))
+    }
+
     /// Adds up the latencies of one kind over the valid blocks of a cell. Histograms are added;
     /// percentiles are never averaged.
     pub fn latency_of(&self, cell: usize, kind: Kind) -> hdrhistogram::Histogram<u64> {
         let mut sum = Histograms::empty();
         for block in self.valid_blocks_of(cell) {
-            if let Some(histogram) =
-                block.latency.get(kind.name()).and_then(EncodedHistogram::decode)
-            {
+            if let Some(encoded) = block.latency.get(kind.name()) {
+                let histogram = encoded.decode().expect("was checked when the record was read");
                 sum.add(histogram).expect("both have the bounds of all of batchpilot's histograms");
             }
         }

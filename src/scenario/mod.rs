@@ -125,7 +125,8 @@ pub struct Stop {
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     /// Most sessions open at once (Go's `SetMaxOpenConns`, HikariCP's `maximumPoolSize`).
-    /// Default: the cell's workers. Below the workers, workers wait for each other.
+    /// Default: the cell's workers. Below the workers, workers wait for each other; not
+    /// possible where each keeps a session, as transactions of several operations ask.
     pub size_max: Option<u32>,
     /// Sessions kept open when idle (Go's `SetMaxIdleConns`, HikariCP's `minimumIdle`).
     /// Default: the smaller of workers and `size_max`.

@@ -224,7 +224,8 @@ indexes = [\"email\",
             fault.to_string(),
             "a.toml:10:17: key `cells[1].pool.size_max`: expected 2 to 10, found 1\n  `size_max`: \
              Most sessions open at once (Go's `SetMaxOpenConns`, HikariCP's `maximumPoolSize`). \
-             Default: the cell's workers. Below the workers, workers wait for each other."
+             Default: the cell's workers. Below the workers, workers wait for each other; not \
+             possible where each keeps a session, as transactions of several operations ask."
         );
     }
 }

@@ -56,8 +56,6 @@ pub struct Inserted {
     pub rows: u64,
     /// What the client spent on turning rows into the wire format.
     pub encode: Duration,
-    /// What the operation spent on waiting for rows to be built.
-    pub rows_wait: Duration,
 }
 
 /// The server's own counters at a moment. Differences of two samples say what happened between.
@@ -191,6 +189,10 @@ pub trait Batch: Send {
 
     /// Returns the next rows, or `None` after the last. The first slice is there at once.
     fn next(&mut self) -> impl Future<Output = Option<RowSlice>> + Send;
+
+    /// Notes that the server has answered for one row more, in their order, without an error. A
+    /// session whose statements each carry one row says so, whether or not a later one fails.
+    fn acknowledge_row(&mut self);
 }
 
 /// Why something failed, in the terms that the engine acts on (design section 5).

@@ -369,6 +369,14 @@ fn losses_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
             number(pushed_back as f64)
         ));
     }
+    let rolled_back = sum(|block| block.operations_rolled_back);
+    if 0 < rolled_back {
+        sentences.push(format!(
+            "{name}: {} operations ended well and were rolled back with their transaction; windows \
+             and latencies have them, rows/s of the block has not.",
+            number(rolled_back as f64)
+        ));
+    }
     let found = sum(present);
     if 0 < found {
         sentences.push(format!(

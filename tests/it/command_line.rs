@@ -53,6 +53,42 @@ async fn a_good_run_is_valid_and_leaves_only_its_results() {
     assert_eq!(place.schemas().await, Vec::<String>::new());
 }
 
+/// Runs a scenario with files of at most `units` times 512 bytes, or 1,024: shells differ. A write
+/// beyond that fails as on a full disk.
+async fn run_with_small_files(place: &Place, desk: &Desk, scenario: &str, units: u32) -> Ended {
+    let mut command = batchpilot_by("/bin/sh");
+    let limit = format!("trap '' XFSZ; ulimit -f {units}; exec \"$0\" \"$@\"");
+    command.args(["-c", &limit, BATCHPILOT, "run"]).arg(desk.scenario(scenario));
+    command.arg("--out").arg(desk.out()).arg("--url").arg(place.url());
+    ended(command).await
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_leaves_no_schema() {
+    let (place, desk) = (database().await, Desk::new());
+    let ended = run_with_small_files(&place, &desk, SHORT, 1).await;
+    check_failed(&ended, &desk, 1, &["record.json", "File too large"]);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn windows_that_cannot_be_written_cost_no_block() {
+    let (place, desk) = (database().await, Desk::new());
+    // 400 windows of 200 bytes.
+    let scenario = "name = \"long\"\nrepetitions = 2\nwindow_ms = 10\n\
+                    stop = { seconds = 4.0 }\n[[cells]]\nname = \"copy\"\n\
+                    strategy = \"copy_binary\"\nbatch_rows = 10\npace = { rate = 100.0 }\n";
+    let ended = run_with_small_files(&place, &desk, scenario, 48).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("windows.csv: "), "{ended:?}");
+    assert!(ended.stderr.contains("File too large"), "{ended:?}");
+    let record = record::read(&desk.only_run()).unwrap();
+    assert!(!record.complete && record.finished_at.is_some());
+    assert_eq!(record.blocks.len(), 1);
+    assert!(record.blocks[0].is_valid() && 0 < record.blocks[0].rows_confirmed);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
 /// Has `body` run for every table `users` that is made; `made.object_identity` is its name.
 async fn on_new_table(place: &Place, body: &str) {
     let text = format!(
@@ -120,6 +156,27 @@ async fn a_table_that_lies_makes_the_run_invalid_and_that_is_said_first() {
             assert_eq!(again.code, Some(13), "{again:?}");
             assert!(again.stdout.starts_with("INVALID: "), "{again:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_run_is_not_forgotten_over_what_comes_next() {
+    let good = database().await;
+    let refused = Place { user: format!("nobody_{}", good.database), ..good.clone() };
+    for (next, said) in [(&good, ""), (&refused, "cannot connect")] {
+        let (place, desk) = (database().await, Desk::new());
+        meddle(&place, "BEFORE", "RETURN NULL;").await;
+        let scenario = |place: &Place| {
+            format!("{SHORT}on_error = \"collect\"\n[target]\nurl = \"{}\"\n", place.url())
+        };
+        let second = desk.path().join("second.toml");
+        fs::write(&second, scenario(next)).unwrap();
+        let mut command = desk.run(&scenario(&place));
+        command.arg(second);
+        let ended = ended(command).await;
+        assert_eq!(ended.code, Some(13), "{ended:?}");
+        assert!(ended.stdout.starts_with("INVALID: "), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
     }
 }
 
@@ -519,6 +576,46 @@ async fn a_signal_ends_the_run_in_good_order() {
         check_report_of_cut_short(&run).await;
         assert_eq!(place.schemas().await, Vec::<String>::new());
     }
+}
+
+/// Lets the checkpointer go on even if the test fails: the server could not end without it.
+struct Paused(Pid);
+
+impl Paused {
+    fn new(pid: i32) -> Paused {
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+        Paused(Pid::from_raw(pid))
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        kill(self.0, Signal::SIGCONT).unwrap_or_default();
+    }
+}
+
+#[tokio::test]
+async fn a_signal_does_not_wait_for_a_checkpoint() {
+    let cluster = cluster(&[("fsync", "off")]).await;
+    let (place, desk) = (Place::of(&cluster), Desk::new());
+    let mut command = desk.run(LONG);
+    command.args(["--url", &place.url()]);
+    let running = Running::start(&desk, command).await;
+    let client = place.client().await;
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let paused = Paused::new(client.query_one(checkpointer, &[]).await.unwrap().get(0));
+    let waiting = "SELECT FROM pg_stat_activity WHERE query = 'CHECKPOINT' AND state = 'active'";
+    while client.query(waiting, &[]).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.send(Signal::SIGTERM);
+    let ended = tokio::time::timeout(Duration::from_secs(10), running.ended()).await;
+    drop(paused);
+    let (ended, record) = ended.expect("it does not wait for the checkpoint");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), ""), "{ended:?}");
+    check_cut_short(&record, 2);
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test]

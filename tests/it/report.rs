@@ -317,3 +317,24 @@ fn long_runs_are_thinned_and_say_so() {
     assert!(plot.contains("neighbours are added up"));
     assert!(plot.len() < 200_000, "{} bytes", plot.len());
 }
+
+#[test]
+fn a_damaged_histogram_is_an_error_that_names_file_and_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut damaged, _) = fixture::record();
+    let text = &mut damaged.blocks[3].latency.get_mut("service").unwrap().hdr_v2_deflate;
+    text.truncate(text.len() / 2);
+    let json = serde_json::to_vec(&damaged).unwrap();
+    fs::write(folder.path().join(record::RECORD), json).unwrap();
+    let error = record::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("record.json: damaged record: block 3: latency `service`"), "{error}");
+}
+
+#[test]
+fn operations_that_were_rolled_back_are_said() {
+    let (mut record, _) = fixture::record();
+    record.blocks[3].operations_rolled_back = 2;
+    let caveats = Verdict::of(&record).caveats.join("\n");
+    let said = "2 operations ended well and were rolled back with their transaction";
+    assert!(caveats.contains(said), "{caveats}");
+}

@@ -162,6 +162,7 @@ fn block(plan: &Plan, number: usize, random: &mut Pcg64Mcg) -> BlockRecord {
         ended: BlockEnd::Done,
         elapsed_ns: (rows as f64 / rate * 1e9) as u64,
         operations,
+        operations_rolled_back: 0,
         rows_confirmed: rows,
         rows_failed: 0,
         rows_in_doubt: 0,

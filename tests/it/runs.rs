@@ -221,6 +221,7 @@ async fn a_failed_operation_takes_its_transaction_down() {
     let cell = CellPlan { transaction, on_error: OnError::Collect, ..cell(100, 1) };
     let (target, outcome, _) = run(model, &cell).await;
     assert_eq!(outcome.rows_failed, 200, "operations 4 and 5");
+    assert_eq!(outcome.measurement.operations_rolled_back, 1, "operation 4 had ended well");
     assert_eq!(outcome.confirmed.row_count(), 9_800);
     assert_exact(&target, &outcome).await;
 }

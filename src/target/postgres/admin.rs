@@ -128,6 +128,17 @@ impl Admin {
         Err(error)
     }
 
+    /// Asks the server to give up what this session waits for, so that it can be used again. If that
+    /// cannot be asked, whoever uses it next waits.
+    pub(super) async fn cancel(&self) {
+        // By another session: tokio-postgres cannot send a cancel request to a socket of our own.
+        let Ok(client) = connect(&self.options, &self.connector).await else { return };
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                      WHERE application_name = current_setting('application_name') \
+                        AND usename = current_user AND pid <> pg_backend_pid()";
+        drop(client.batch_execute(cancel).await);
+    }
+
     /// Ends this run's sessions other than this one, and waits until they are gone: what was on its
     /// way when a connection was lost is then committed or never will be.
     pub(super) async fn end_sessions(&self) -> Result<(), TargetError> {

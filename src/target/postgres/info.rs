@@ -127,9 +127,12 @@ async fn probe_commit(admin: &Client, schema: &str) -> Result<Probe, Error> {
 
 fn summarize(mut latencies: Vec<Duration>) -> Probe {
     latencies.sort_unstable();
+    // Nearest rank: the smallest value that so many hundredths of all do not exceed.
     let at = |hundredths: usize| {
-        let index = (latencies.len() * hundredths / 100).min(latencies.len().saturating_sub(1));
-        latencies.get(index).map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX))
+        let rank = (latencies.len() * hundredths).div_ceil(100);
+        latencies
+            .get(rank.saturating_sub(1))
+            .map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX))
     };
     Probe { n: latencies.len() as u64, latency_ns_p50: at(50), latency_ns_p99: at(99) }
 }
@@ -164,4 +167,18 @@ pub(super) async fn sample(admin: &Session, version: u32) -> Result<ServerSample
         autovacuum_workers: count(3),
         wait_events: wait_events.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_of_the_nearest_rank() {
+        // Latencies of 1 ns, 2 ns, … n ns.
+        for (n, p50, p99) in [(0, 0, 0), (1, 1, 1), (2, 1, 2), (3, 2, 3), (100, 50, 99)] {
+            let probe = summarize((1..=n).map(Duration::from_nanos).collect());
+            assert_eq!((probe.n, probe.latency_ns_p50, probe.latency_ns_p99), (n, p50, p99));
+        }
+    }
 }

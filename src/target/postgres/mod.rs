@@ -107,6 +107,12 @@ impl PgTarget {
         dropped.map_err(|error| left_behind(error::of_session(&error)))
     }
 
+    /// Asks the server to give up what [`Target::reset_table`] had it do, for a caller that waits for
+    /// that no longer.
+    pub async fn cancel(&self) {
+        self.admin.cancel().await;
+    }
+
     /// Returns the name of batchpilot's schema on the server.
     pub fn schema(&self) -> &str {
         &self.schema

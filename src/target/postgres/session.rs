@@ -130,7 +130,7 @@ impl PgSession {
         let all = 0..self.parameters.count();
         let rows = send(&self.client, &statement, &self.parameters, all, types).await?;
         let rows = returned(rows).await?;
-        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+        Ok(Inserted { rows, encode })
     }
 
     async fn insert_pipelined<B: Batch>(
@@ -159,11 +159,14 @@ impl PgSession {
                 let sent = send(client, &statement, parameters, range, types);
                 async { returned(sent.await?).await }
             });
-            let mut confirmed = pin!(stream::iter(statements).buffered(in_flight as usize));
+            let mut answers = pin!(stream::iter(statements).buffered(in_flight as usize));
             let mut sum = Ok(0);
-            while let Some(rows) = confirmed.next().await {
+            while let Some(rows) = answers.next().await {
                 has_failed.fetch_or(rows.is_err(), Ordering::Relaxed);
                 sum = sum.and_then(|sum| Ok(sum + rows?));
+                if sum.is_ok() {
+                    batch.acknowledge_row();
+                }
             }
             inserted.rows += sum?;
         }
@@ -202,7 +205,7 @@ impl PgSession {
             sink.send(Bytes::from(data)).await?;
         }
         let rows = sink.finish().await?;
-        Ok(Inserted { rows, encode, rows_wait: Duration::ZERO })
+        Ok(Inserted { rows, encode })
     }
 
     fn encode_copy(&mut self, is_binary: bool, slice: &RowSlice, data: &mut Vec<u8>) {
