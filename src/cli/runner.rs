@@ -3,6 +3,7 @@
 use std::{io::Write as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Exit,
@@ -29,6 +30,8 @@ use crate::{
 
 /// How long the end of a run waits for the server to drop the schema.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much longer the last block's table may be read once the run was told to stop.
+const VERIFY_GRACE: Duration = Duration::from_secs(30);
 
 /// What to run.
 #[derive(Debug)]
@@ -298,7 +301,7 @@ impl Run {
         let outcome = engine::run_block(target, spec, &mut controller, stop, &mut on_window).await;
         let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
         // The block counts, whether or not its windows could be written.
-        let booked = self.book(number, block, outcome).await;
+        let booked = self.book(number, block, outcome, signals).await;
         lost.map_or(Ok(()), Err)?;
         booked
     }
@@ -309,6 +312,7 @@ impl Run {
         number: usize,
         block: &BlockPlan,
         outcome: BlockOutcome,
+        signals: &Signals,
     ) -> anyhow::Result<()> {
         let cell = self.record.plan.cells[block.cell].clone();
         let letters = dead_letters(number, &cell.name, &outcome);
@@ -318,7 +322,11 @@ impl Run {
             Ended::Abandoned => None,
             _ => {
                 let (confirmed, in_doubt) = (outcome.confirmed.clone(), outcome.in_doubt.clone());
-                target.verify(generator, confirmed, in_doubt).await.ok()
+                tokio::select! {
+                    verified = target.verify(generator, confirmed, in_doubt) => verified.ok(),
+                    // A server that stands still is not waited for.
+                    () = stopped_for(VERIFY_GRACE, &signals.stop) => None,
+                }
             }
         };
         let error = outcome.error.clone();
@@ -384,6 +392,12 @@ impl Run {
         }
         Ok(verdict)
     }
+}
+
+/// Waits until `stop` was asked for and some time has passed.
+async fn stopped_for(grace: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
 }
 
 fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {

@@ -88,6 +88,8 @@ async fn a_crash_in_the_middle_of_a_block_leaves_no_row_unaccounted_for() {
             let client = place.client().await;
             // More than four workers have on their way at first: some have been confirmed.
             wait_for_rows(&client, &target, 1_000).await;
+            // On a busy machine all of them might have been answered, and none be on its way.
+            wait_until_blocked(&client, &target).await;
             // The postmaster ends all sessions when one is killed, recovers, and goes on.
             let victim = sessions(cluster.postmaster_pid()).pop().expect("sessions are at work");
             kill(victim, Signal::SIGKILL).unwrap();
@@ -117,6 +119,16 @@ async fn a_crash_in_the_middle_of_a_block_leaves_no_row_unaccounted_for() {
     target.close().await.unwrap();
     assert_eq!(place.schemas().await, Vec::<String>::new());
     cluster.stop().await.unwrap();
+}
+
+/// Locks the table until the session ends, and waits until an operation waits for that.
+async fn wait_until_blocked(client: &Client, target: &PgTarget) {
+    let lock = format!("BEGIN; LOCK TABLE \"{}\".users IN SHARE MODE", target.schema());
+    client.batch_execute(&lock).await.unwrap();
+    let blocked = "SELECT FROM pg_locks WHERE NOT granted";
+    while client.query(blocked, &[]).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until the server takes connections again.

@@ -15,6 +15,7 @@ use tokio::process::Child;
 
 use crate::{
     cluster::{processes_of, wait_until},
+    frozen::Frozen,
     support::{
         BATCHPILOT, Desk, Ended, Place, batchpilot, batchpilot_by, cluster, database, ended,
     },
@@ -578,22 +579,6 @@ async fn a_signal_ends_the_run_in_good_order() {
     }
 }
 
-/// Lets the checkpointer go on even if the test fails: the server could not end without it.
-struct Paused(Pid);
-
-impl Paused {
-    fn new(pid: i32) -> Paused {
-        kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
-        Paused(Pid::from_raw(pid))
-    }
-}
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        kill(self.0, Signal::SIGCONT).unwrap_or_default();
-    }
-}
-
 #[tokio::test]
 async fn a_signal_does_not_wait_for_a_checkpoint() {
     let cluster = cluster(&[("fsync", "off")]).await;
@@ -603,7 +588,7 @@ async fn a_signal_does_not_wait_for_a_checkpoint() {
     let running = Running::start(&desk, command).await;
     let client = place.client().await;
     let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
-    let paused = Paused::new(client.query_one(checkpointer, &[]).await.unwrap().get(0));
+    let paused = Frozen::one(client.query_one(checkpointer, &[]).await.unwrap().get(0));
     let waiting = "SELECT FROM pg_stat_activity WHERE query = 'CHECKPOINT' AND state = 'active'";
     while client.query(waiting, &[]).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -615,6 +600,28 @@ async fn a_signal_does_not_wait_for_a_checkpoint() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), ""), "{ended:?}");
     check_cut_short(&record, 2);
     assert_eq!(place.schemas().await, Vec::<String>::new());
+    cluster.stop().await.unwrap();
+}
+
+/// Operations on a server that stands still never end: a signal gives them 10 s and then the run
+/// ends without them, and says so.
+#[tokio::test]
+async fn a_signal_ends_the_run_on_a_frozen_server() {
+    let (cluster, desk) = (cluster(&[]).await, Desk::new());
+    let mut command = desk.run(LONG);
+    command.args(["--url", &Place::of(&cluster).url()]);
+    let mut running = Running::start(&desk, command).await;
+    let frozen = Frozen::new(i32::try_from(cluster.postmaster_pid()).unwrap());
+    running.send(Signal::SIGINT);
+    let has_ended = tokio::time::timeout(Duration::from_secs(120), running.process.wait()).await;
+    drop(frozen);
+    assert!(has_ended.is_ok(), "it waits for a server that does not answer");
+    let (ended, record) = running.ended().await;
+    // Not 130: the server failed, and something is left on it.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+    assert!(ended.stderr.contains("left behind"), "the schema is said to stay: {ended:?}");
+    check_cut_short(&record, 2);
     cluster.stop().await.unwrap();
 }
 

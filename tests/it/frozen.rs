@@ -29,11 +29,18 @@ fn family(parent: i32) -> Vec<Pid> {
 }
 
 /// Thaws the server even if the test fails: a stopped server heeds no shutdown.
-struct Frozen(Vec<Pid>);
+pub(crate) struct Frozen(Vec<Pid>);
 
 impl Frozen {
-    fn new(postmaster: i32) -> Frozen {
-        let pids = family(postmaster);
+    pub(crate) fn new(postmaster: i32) -> Frozen {
+        Frozen::all(family(postmaster))
+    }
+
+    pub(crate) fn one(process: i32) -> Frozen {
+        Frozen::all(vec![Pid::from_raw(process)])
+    }
+
+    fn all(pids: Vec<Pid>) -> Frozen {
         pids.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
         Frozen(pids)
     }
@@ -93,7 +100,7 @@ async fn a_frozen_server_shows_in_the_percentiles() {
     let p99 = response.value_at_quantile(0.99);
     assert!(nanos(frozen - hundredth) <= p99 + p99 / 1_000, "{p99} ns");
 
-    // Counted from its first step, the freeze hit only what was on its way.
+    // Counted from the first byte sent, the freeze hit only what was on its way.
     let on_their_way = above(Kind::Service, Duration::from_secs(1));
     assert!((1..=WORKERS).contains(&on_their_way), "{on_their_way}");
 
