@@ -325,7 +325,10 @@ impl Run {
                 tokio::select! {
                     verified = target.verify(generator, confirmed, in_doubt) => verified.ok(),
                     // A server that stands still is not waited for.
-                    () = stopped_for(VERIFY_GRACE, &signals.stop) => None,
+                    () = stopped_for(VERIFY_GRACE, &signals.stop) => {
+                        drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                        None
+                    }
                 }
             }
         };

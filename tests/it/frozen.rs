@@ -100,7 +100,7 @@ async fn a_frozen_server_shows_in_the_percentiles() {
     let p99 = response.value_at_quantile(0.99);
     assert!(nanos(frozen - hundredth) <= p99 + p99 / 1_000, "{p99} ns");
 
-    // Counted from the first byte sent, the freeze hit only what was on its way.
+    // Counted from the operation's first step, the freeze hit only what was on its way.
     let on_their_way = above(Kind::Service, Duration::from_secs(1));
     assert!((1..=WORKERS).contains(&on_their_way), "{on_their_way}");
 

@@ -107,8 +107,8 @@ impl PgTarget {
         dropped.map_err(|error| left_behind(error::of_session(&error)))
     }
 
-    /// Asks the server to give up what [`Target::reset_table`] had it do, for a caller that waits for
-    /// that no longer.
+    /// Asks the server to give up what [`Target::reset_table`] or [`Target::verify`] had it do, for a
+    /// caller that waits for that no longer.
     pub async fn cancel(&self) {
         self.admin.cancel().await;
     }

@@ -107,7 +107,11 @@ impl AsyncRead for Socket {
             let Ok(read) = guard.try_io(|socket| socket.get_ref().read(unfilled)) else {
                 continue;
             };
-            let (count, asked) = (read?, unfilled.len());
+            let count = match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let asked = unfilled.len();
             // What comes after a short read wakes us anew; another read would only say so.
             if 0 < count && count < asked {
                 guard.clear_ready();
