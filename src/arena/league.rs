@@ -9,26 +9,13 @@ use std::{
 };
 
 use super::{Score, draw, goal, run, score};
-use crate::{
-    controller::{Controller, Goal},
-    stats::median,
-    target::sim::Family,
-};
-
-/// A controller that takes part.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrant {
-    /// Its name in the table.
-    pub name: &'static str,
-    /// Makes it, anew for each match.
-    pub build: fn(&Goal) -> Box<dyn Controller>,
-}
+use crate::{controller::Policy, stats::median, target::sim::Family};
 
 /// One controller on one server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
     /// Who.
-    pub name: &'static str,
+    pub policy: Policy,
     /// On what kind of server.
     pub family: Family,
     /// Which one.
@@ -41,7 +28,7 @@ pub struct Match {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// Who.
-    pub name: &'static str,
+    pub policy: Policy,
     /// On what kind of server.
     pub family: Family,
     /// Servers.
@@ -56,19 +43,19 @@ pub struct Standing {
     pub deployed_p10: f64,
 }
 
-/// Lets all entrants play on all seeds of all families. The order of the matches is that of the
+/// Lets all policies play on all seeds of all families. The order of the matches is that of the
 /// arguments, whatever the threads do.
 pub fn league(
-    entrants: &[Entrant],
+    policies: &[Policy],
     families: &[Family],
     seeds: std::ops::Range<u64>,
     threads: usize,
 ) -> Vec<Match> {
     let mut pairings = Vec::new();
     for family in families {
-        for entrant in entrants {
+        for policy in policies {
             for seed in seeds.clone() {
-                pairings.push((pairings.len(), *entrant, *family, seed));
+                pairings.push((pairings.len(), *policy, *family, seed));
             }
         }
     }
@@ -76,8 +63,8 @@ pub fn league(
     let matches = Mutex::new(vec![None; pairings.len()]);
     let work = || {
         let take = || pairings.get(next.fetch_add(1, Ordering::Relaxed));
-        while let Some((number, entrant, family, seed)) = take() {
-            let played = play(*entrant, *family, *seed);
+        while let Some((number, policy, family, seed)) = take() {
+            let played = play(*policy, *family, *seed);
             matches.lock().unwrap_or_else(PoisonError::into_inner)[*number] = Some(played);
         }
     };
@@ -90,18 +77,18 @@ pub fn league(
     matches.into_iter().map(|it| it.expect("all threads ended, so all were played")).collect()
 }
 
-fn play(entrant: Entrant, family: Family, seed: u64) -> Match {
+fn play(policy: Policy, family: Family, seed: u64) -> Match {
     let case = draw(family, seed);
-    let mut controller = (entrant.build)(&goal(&case, seed));
+    let mut controller = policy.build(&goal(&case, seed));
     let path = run(&case, seed, controller.as_mut());
-    Match { name: entrant.name, family, seed, score: score(&case, &path) }
+    Match { policy, family, seed, score: score(&case, &path) }
 }
 
-/// Sums up the matches of one controller in one family; `None` if there are none.
-pub fn standing(matches: &[Match], name: &str, family: Family) -> Option<Standing> {
+/// Sums up the matches of one policy in one family; `None` if there are none.
+pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Standing> {
     let own: Vec<&Match> =
-        matches.iter().filter(|it| it.name == name && it.family == family).collect();
-    let name = own.first()?.name;
+        matches.iter().filter(|it| it.policy == policy && it.family == family).collect();
+    own.first()?;
     let all = |of: fn(&Score) -> f64| -> Vec<f64> { own.iter().map(|it| of(&it.score)).collect() };
     let mean = |of: fn(&Score) -> f64| all(of).iter().sum::<f64>() / own.len() as f64;
     let middle = |of: fn(&Score) -> Option<f64>| {
@@ -122,7 +109,7 @@ pub fn standing(matches: &[Match], name: &str, family: Family) -> Option<Standin
         deployed: mean(|it| it.deployed),
     };
     Some(Standing {
-        name,
+        policy,
         family,
         n: own.len(),
         score,
@@ -141,17 +128,10 @@ fn tenth(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Fixed, Setting};
-
-    fn static_1000x8(_: &Goal) -> Box<dyn Controller> {
-        Box::new(Fixed(Setting { batch_rows: 1_000, workers: 8 }))
-    }
-
-    const STATIC: Entrant = Entrant { name: "1000 x 8", build: static_1000x8 };
 
     #[test]
     fn scores_do_not_depend_on_threads() {
-        let play = |threads| league(&[STATIC], &[Family::Mid, Family::Cores], 0..4, threads);
+        let play = |threads| league(&[Policy::Fixed], &[Family::Mid, Family::Cores], 0..4, threads);
         assert_eq!(play(1), play(3));
     }
 
@@ -160,8 +140,8 @@ mod tests {
     fn a_static_setting_loses_what_the_research_found() {
         let families = [(Family::Quiet, 0.20), (Family::Mid, 0.20), (Family::Weird, 0.30)];
         for (family, expected) in families {
-            let matches = league(&[STATIC], &[family], 100..160, 2);
-            let regret = standing(&matches, "1000 x 8", family).unwrap().score.regret;
+            let matches = league(&[Policy::Fixed], &[family], 100..160, 2);
+            let regret = standing(&matches, Policy::Fixed, family).unwrap().score.regret;
             assert!((regret - expected).abs() < 0.06, "{family:?}: {regret}");
         }
     }

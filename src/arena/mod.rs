@@ -9,7 +9,7 @@ mod score;
 mod windows;
 
 pub use self::{
-    league::{Entrant, Match, Standing, league, standing},
+    league::{Match, Standing, league, standing},
     score::{Path, Score, Segment, score},
     windows::Windows,
 };

@@ -4,14 +4,24 @@
 //! [`Goal`]. It decides; `engine::limiter` acts. Recorded windows can therefore be fed to any
 //! controller again.
 
+mod aimd;
+mod climb;
 mod evidence;
 mod fixed;
+mod gradient;
 mod grid;
+mod policy;
+mod variance;
 
 pub use self::{
+    aimd::Aimd,
+    climb::Climb,
     evidence::{Evidence, Flaw},
     fixed::Fixed,
+    gradient::Gradient,
     grid::{Cell, Grid},
+    policy::Policy,
+    variance::{Signal, Variance, VarianceRule},
 };
 
 use std::time::Duration;
