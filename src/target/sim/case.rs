@@ -60,6 +60,25 @@ impl Family {
         Family::LimitRoundTrip,
     ];
 
+    /// The name in flags and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Quiet => "quiet",
+            Family::Mid => "mid",
+            Family::Noisy => "noisy",
+            Family::Weird => "weird",
+            Family::SlowNoise => "slow_noise",
+            Family::Drift => "drift",
+            Family::RoundTrip => "round_trip",
+            Family::RoundTripFar => "round_trip_far",
+            Family::Cores => "cores",
+            Family::Slow => "slow",
+            Family::Limit => "limit",
+            Family::LimitSlow => "limit_slow",
+            Family::LimitRoundTrip => "limit_round_trip",
+        }
+    }
+
     /// Standard deviation of the logarithm of the rate over half a second.
     fn noise(self) -> f64 {
         match self {
