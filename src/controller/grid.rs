@@ -72,6 +72,13 @@ impl Grid {
         }
     }
 
+    /// The place some steps away, if the grid has it.
+    pub fn step(&self, cell: Cell, batch: isize, workers: isize) -> Option<Cell> {
+        let batch = cell.batch.checked_add_signed(batch).filter(|it| *it < self.batches.len())?;
+        let workers = cell.workers.checked_add_signed(workers);
+        Some(Cell { batch, workers: workers.filter(|it| *it < self.workers.len())? })
+    }
+
     /// The place some steps away, as far as the grid goes.
     pub fn offset(&self, cell: Cell, batch: isize, workers: isize) -> Cell {
         Cell {
@@ -120,5 +127,7 @@ mod tests {
         let edge = grid.offset(cell, -1_000, 1_000);
         assert_eq!(grid.setting(edge), Setting { batch_rows: 1, workers: 64 });
         assert_eq!(grid.offset(edge, 0, 0), edge);
+        assert_eq!(grid.step(edge, 0, 1), None);
+        assert_eq!(grid.step(edge, 0, -1), Some(grid.offset(edge, 0, -1)));
     }
 }

@@ -10,6 +10,7 @@ mod evidence;
 mod fixed;
 mod gradient;
 mod grid;
+mod pilot;
 mod policy;
 mod variance;
 
@@ -20,6 +21,7 @@ pub use self::{
     fixed::Fixed,
     gradient::Gradient,
     grid::{Cell, Grid},
+    pilot::Pilot,
     policy::Policy,
     variance::{Signal, Variance, VarianceRule},
 };

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aimd, Climb, Controller, Fixed, Goal, Gradient, Setting, Variance, VarianceRule};
+use super::{
+    Aimd, Climb, Controller, Fixed, Goal, Gradient, Pilot, Setting, Variance, VarianceRule,
+};
 
 /// The setting that a user without a controller would name: the article's batch, and workers
 /// enough for most servers.
@@ -22,12 +24,20 @@ pub enum Policy {
     Gradient,
     /// A ramp, and then a hill climb that races.
     Climb,
+    /// A model, paired probes, and a guard against stalls.
+    Pilot,
 }
 
 impl Policy {
     /// All of them, the simplest first.
-    pub const ALL: [Policy; 5] =
-        [Policy::Fixed, Policy::Variance, Policy::Aimd, Policy::Gradient, Policy::Climb];
+    pub const ALL: [Policy; 6] = [
+        Policy::Fixed,
+        Policy::Variance,
+        Policy::Aimd,
+        Policy::Gradient,
+        Policy::Climb,
+        Policy::Pilot,
+    ];
 
     /// The name in files, flags and tables.
     pub fn name(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Policy {
             Policy::Aimd => "aimd",
             Policy::Gradient => "gradient",
             Policy::Climb => "climb",
+            Policy::Pilot => "pilot",
         }
     }
 
@@ -48,6 +59,7 @@ impl Policy {
             Policy::Aimd => Box::new(Aimd::new(goal)),
             Policy::Gradient => Box::new(Gradient::new(goal, STATIC.batch_rows)),
             Policy::Climb => Box::new(Climb::new(goal)),
+            Policy::Pilot => Box::new(Pilot::new(goal)),
         }
     }
 }
