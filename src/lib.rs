@@ -16,6 +16,7 @@
 //! comes from [`clock`], chance from a seed in the plan, rows from an index.
 //! **Invariant:** nothing but `cli` and `report` prints.
 
+pub mod arena;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -41,6 +46,8 @@ pub(super) enum Command {
     Run(Run),
     /// Draws the report of a record again.
     Report(Report),
+    /// Lets controllers play on simulated servers, and prints the league table.
+    Replay(Replay),
     /// Prints the JSON schema of scenario files.
     Schema,
     /// Prints the completions of a shell.
@@ -108,6 +115,50 @@ pub(super) struct Report {
     /// Exit with 10 if a claim is refuted, with 11 if one is undecided.
     #[arg(long)]
     pub(super) strict: bool,
+}
+
+/// `replay`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  batchpilot replay --arena
+  batchpilot replay --arena --seeds 0-19 --family mid,cores --controller fixed,climb")]
+pub(super) struct Replay {
+    /// Play on simulated servers, where the best setting is known.
+    #[arg(long, required = true)]
+    pub(super) arena: bool,
+    /// Seeds of the servers, both ends included.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "0-99", value_parser = seeds)]
+    pub(super) seeds: (u64, u64),
+    /// Kinds of servers.
+    #[arg(long, value_delimiter = ',', default_value = "quiet,mid,noisy,weird")]
+    #[arg(value_parser = families())]
+    pub(super) family: Vec<Family>,
+    /// Controllers; all, if none is named.
+    #[arg(long, value_delimiter = ',', value_parser = policies())]
+    pub(super) controller: Vec<Policy>,
+}
+
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |it: &str| it.parse::<u64>().map_err(|error| format!("`{it}`: {error}"));
+    let (first, last) = (number(first)?, number(last)?);
+    if first <= last && last < u64::MAX {
+        return Ok((first, last));
+    }
+    Err("expected first-last, with first <= last".to_owned())
+}
+
+fn families() -> impl TypedValueParser<Value = Family> {
+    let of = |name: String| Family::ALL.into_iter().find(|it| it.name() == name);
+    let names = PossibleValuesParser::new(Family::ALL.map(Family::name));
+    names.map(move |name| of(name).expect("one of the possible values"))
+}
+
+fn policies() -> impl TypedValueParser<Value = Policy> {
+    let of = |name: String| Policy::ALL.into_iter().find(|it| it.name() == name);
+    let names = PossibleValuesParser::new(Policy::ALL.map(Policy::name));
+    names.map(move |name| of(name).expect("one of the possible values"))
 }
 
 /// What all measuring commands take.

@@ -2,6 +2,7 @@
 
 mod args;
 mod progress;
+mod replay;
 mod report;
 mod reproduce;
 mod run;
@@ -74,6 +75,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&crate::scenario::schema())?;
             writeln!(io::stdout(), "{schema}")?;

@@ -8,7 +8,11 @@ use crate::measure::WindowSummary;
 pub struct Fixed(pub Setting);
 
 impl Controller for Fixed {
+    fn start(&self) -> Decision {
+        Decision::settle(self.0, "fixed", "fixed")
+    }
+
     fn decide(&mut self, _: &WindowSummary) -> Decision {
-        Decision { setting: self.0, reason: "fixed" }
+        self.start()
     }
 }

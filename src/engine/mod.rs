@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Controller, Decision, Setting},
+    controller::{Controller, Decision, Setting, Wish},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
     rows::{Generator, RowRange, RowSet},
@@ -136,12 +136,14 @@ pub async fn run_block<T: Target>(
     let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
     let before = sample(target).await;
 
-    let shared = Arc::new(start(spec, pool, operation, stop.child_token()));
+    let first = controller.start();
+    let shared = Arc::new(start(spec, first.setting, pool, operation, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
     let mut block = Block {
         target,
         spec,
         shared: Arc::clone(&shared),
+        wish: first.wish,
         cpu: cpu_before,
         worker_cpu: clock::worker_cpu_time(spec.client_threads),
         last: before.clone(),
@@ -163,12 +165,12 @@ pub async fn run_block<T: Target>(
 
 fn start<P: Pool>(
     spec: BlockSpec<'_>,
+    setting: Setting,
     pool: P,
     operation: Operation,
     halt: CancellationToken,
 ) -> Shared<P> {
     let cell = spec.cell;
-    let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
     let rows_max = cell.stop.rows;
     Shared {
         pool,
@@ -215,6 +217,8 @@ struct Block<'a, T: Target> {
     target: &'a T,
     spec: BlockSpec<'a>,
     shared: Arc<Shared<T::Pool>>,
+    /// What the controller wants of the window under way.
+    wish: Wish,
     cpu: Duration,
     worker_cpu: Duration,
     last: Option<ServerSample>,
@@ -245,9 +249,13 @@ impl<T: Target> Block<'_, T> {
             }
             tokio::select! {
                 _ = tick.tick() => {
+                    if !self.is_ripe() {
+                        continue;
+                    }
                     let (summary, decision) = self.roll(controller).await;
                     on_window(&summary, &decision);
                     self.shared.limiter.set(decision.setting);
+                    self.wish = decision.wish;
                 }
                 Some(ended) = workers.join_next() => {
                     if let Err(error) = ended {
@@ -278,6 +286,13 @@ impl<T: Target> Block<'_, T> {
         while workers.len() < count as usize {
             workers.spawn(worker::work(Arc::clone(&self.shared)));
         }
+    }
+
+    fn is_ripe(&self) -> bool {
+        let shared = &self.shared;
+        let (_, epoch) = shared.limiter.current();
+        let at = shared.started.elapsed();
+        shared.recorder().is_ripe(at, epoch, self.wish.length, self.wish.operations)
     }
 
     async fn roll(&mut self, controller: &mut dyn Controller) -> (WindowSummary, Decision) {

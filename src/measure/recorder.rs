@@ -99,6 +99,12 @@ const CLIENT_BOUND_CPU: f64 = 0.9;
 /// Share of the workers' time spent waiting for rows above which the client is called the limit.
 const CLIENT_BOUND_ROWS_WAIT: f64 = 0.1;
 
+/// Share of the length wished for that is enough: ticks come a little late, and one that came
+/// later than the next must not cost a whole tick.
+const LENGTH_ENOUGH: f64 = 0.9;
+/// Longest window: after it a controller hears of a server that does not answer.
+const WINDOW_MAX: Duration = Duration::from_secs(10);
+
 impl Recorder {
     /// Takes in an operation that ended well.
     pub fn record(&mut self, sample: &OperationSample) {
@@ -138,6 +144,15 @@ impl Recorder {
     pub fn record_error(&mut self, code: &str) {
         self.window.errors += 1;
         *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Returns whether the window may end at `at`: it has the length and the operations wished for,
+    /// or they will not come. One that mixes settings says nothing, however long it gets.
+    pub fn is_ripe(&self, at: Duration, epoch: u64, length: Duration, operations: u64) -> bool {
+        let so_far = at.saturating_sub(self.window_start);
+        let is_mixed = self.window.mixed || epoch != self.window_epoch;
+        let is_long = length.mul_f64(LENGTH_ENOUGH) <= so_far;
+        is_mixed || WINDOW_MAX <= so_far || (is_long && operations <= self.window.operations)
     }
 
     /// Ends the window and starts the next.
@@ -226,6 +241,25 @@ mod tests {
     fn roll(at_ms: u64, epoch: u64) -> Roll {
         let at = Duration::from_millis(at_ms);
         Roll { at, epoch, client_threads: 1, workers: 1, ..Roll::default() }
+    }
+
+    /// At 250 ms a tick: (operations, at, epoch, ripe) for a wish of 500 ms and 3 operations.
+    #[test]
+    fn a_window_goes_on_until_it_says_something() {
+        let rows = [
+            (3, 499, 0, true, "long and full enough"),
+            (3, 250, 0, false, "too short"),
+            (2, 750, 0, false, "too few operations"),
+            (0, 250, 1, true, "the setting changed"),
+            (0, 10_000, 0, true, "nothing will come"),
+        ];
+        for (operations, at_ms, epoch, expected, why) in rows {
+            let mut recorder = Recorder::default();
+            (0..operations).for_each(|_| recorder.record(&sample(0)));
+            let ms = Duration::from_millis;
+            assert_eq!(recorder.is_ripe(ms(at_ms), epoch, ms(500), 3), expected, "{why}");
+            assert!(recorder.is_ripe(ms(0), 0, ms(0), 0), "no wish, no waiting");
+        }
     }
 
     #[test]

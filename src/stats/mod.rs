@@ -5,9 +5,13 @@
 //! not independent and never enters here.
 
 pub(crate) mod format;
+mod nnls;
+
+pub use self::nnls::nnls;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::function::erf::erf;
 
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
@@ -87,9 +91,33 @@ impl Estimate {
     }
 }
 
+/// Probability that a standard normal number is at most `z`.
+pub fn normal_below(z: f64) -> f64 {
+    0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2))
+}
+
+/// Density of a standard normal number.
+pub fn normal_density(z: f64) -> f64 {
+    (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// What is gained on average by choosing the better of 0 and a normal number.
+pub fn expected_gain(mean: f64, deviation: f64) -> f64 {
+    let z = mean / deviation.max(f64::MIN_POSITIVE);
+    mean * normal_below(z) + deviation * normal_density(z)
+}
+
+/// Student's one-sided quantile at 95 %, `freedom` degrees of freedom being at least 1.
+pub fn upper_of_t(freedom: usize) -> f64 {
+    students(freedom).inverse_cdf(0.95)
+}
+
+fn students(freedom: usize) -> StudentsT {
+    StudentsT::new(0.0, 1.0, freedom.max(1) as f64).expect("one degree at least")
+}
+
 fn quantile_of_t(freedom: usize) -> f64 {
-    let distribution = StudentsT::new(0.0, 1.0, freedom as f64).expect("one degree at least");
-    distribution.inverse_cdf(0.5 + CONFIDENCE / 2.0)
+    students(freedom).inverse_cdf(0.5 + CONFIDENCE / 2.0)
 }
 
 /// Returns the indexes of observations that lie far from the rest, on the log scale. They are
@@ -170,6 +198,17 @@ mod tests {
         assert_eq!(bounds, [Some(true), None, Some(false)]);
         assert_eq!([70.0, 100.0, 140.0].map(|value| estimate.may_be(value)), [false, true, false]);
         assert!(Estimate::of(&[5.0]).unwrap().may_be(1.0), "one block rules nothing out");
+    }
+
+    /// Figures from tables; by hand, 0 against N(0, 1) gains 1 / sqrt(2 pi).
+    #[test]
+    fn normal_and_t_are_those_of_the_tables() {
+        assert_close(normal_below(1.96), 0.975);
+        assert_close(normal_density(0.0), 0.398_94);
+        assert_close(upper_of_t(2), 2.919_99);
+        assert_close(expected_gain(0.0, 1.0), 0.398_94);
+        assert_close(expected_gain(2.0, 0.0), 2.0);
+        assert_close(expected_gain(-2.0, 0.0), 0.0);
     }
 
     #[test]

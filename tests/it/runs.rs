@@ -310,9 +310,13 @@ async fn workers_beyond_the_pool_wait_for_a_session() {
 struct Walk(Vec<Setting>);
 
 impl Controller for Walk {
+    fn start(&self) -> Decision {
+        Decision::settle(self.0[0], "walk", "start")
+    }
+
     fn decide(&mut self, window: &WindowSummary) -> Decision {
         let index = usize::try_from(window.index).unwrap().min(self.0.len() - 1);
-        Decision { setting: self.0[index], reason: "walk" }
+        Decision::settle(self.0[index], "walk", "next")
     }
 }
 

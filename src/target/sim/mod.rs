@@ -4,6 +4,21 @@
 //! `1 + slope * (in_flight - knee)` once more than `knee` are in flight. Above `limit` they are
 //! refused, which takes a round trip: a refusal that took no time would never let a paused clock
 //! advance. With tokio's clock paused, the same plan gives the same run.
+//!
+//! Beside it lies a truer server, [`Surface`], with its [`Weather`] and changes as a [`Case`]: pure,
+//! so that `arena` can make whole windows from it at once.
+
+mod case;
+mod chance;
+mod surface;
+mod weather;
+
+pub use self::{
+    case::{Case, Course, Family},
+    chance::Chance,
+    surface::{Change, Cliff, Misfit, Surface},
+    weather::{TICK_S, Weather, tick},
+};
 
 use std::{
     sync::{

@@ -1,0 +1,148 @@
+//! Many controllers on many servers, and the table.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{Score, draw, goal, run, score};
+use crate::{controller::Policy, stats::median, target::sim::Family};
+
+/// One controller on one server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Match {
+    /// Who.
+    pub policy: Policy,
+    /// On what kind of server.
+    pub family: Family,
+    /// Which one.
+    pub seed: u64,
+    /// How well.
+    pub score: Score,
+}
+
+/// A line of the table: one controller on all servers of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Who.
+    pub policy: Policy,
+    /// On what kind of server.
+    pub family: Family,
+    /// Servers.
+    pub n: usize,
+    /// Means over servers; times are medians.
+    pub score: Score,
+    /// 10th percentile of the share at the end.
+    pub last_p10: f64,
+    /// Median and 10th percentile of the share that the setting called the best reaches.
+    pub deployed_p50: f64,
+    /// The 10th percentile of it.
+    pub deployed_p10: f64,
+}
+
+/// Lets all policies play on all seeds of all families. The order of the matches is that of the
+/// arguments, whatever the threads do.
+pub fn league(
+    policies: &[Policy],
+    families: &[Family],
+    seeds: std::ops::Range<u64>,
+    threads: usize,
+) -> Vec<Match> {
+    let mut pairings = Vec::new();
+    for family in families {
+        for policy in policies {
+            for seed in seeds.clone() {
+                pairings.push((pairings.len(), *policy, *family, seed));
+            }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let matches = Mutex::new(vec![None; pairings.len()]);
+    let work = || {
+        let take = || pairings.get(next.fetch_add(1, Ordering::Relaxed));
+        while let Some((number, policy, family, seed)) = take() {
+            let played = play(*policy, *family, *seed);
+            matches.lock().unwrap_or_else(PoisonError::into_inner)[*number] = Some(played);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let matches = matches.into_inner().unwrap_or_else(PoisonError::into_inner);
+    matches.into_iter().map(|it| it.expect("all threads ended, so all were played")).collect()
+}
+
+fn play(policy: Policy, family: Family, seed: u64) -> Match {
+    let case = draw(family, seed);
+    let mut controller = policy.build(&goal(&case, seed));
+    let path = run(&case, seed, controller.as_mut());
+    Match { policy, family, seed, score: score(&case, &path) }
+}
+
+/// Sums up the matches of one policy in one family; `None` if there are none.
+pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Standing> {
+    let own: Vec<&Match> =
+        matches.iter().filter(|it| it.policy == policy && it.family == family).collect();
+    own.first()?;
+    let all = |of: fn(&Score) -> f64| -> Vec<f64> { own.iter().map(|it| of(&it.score)).collect() };
+    let mean = |of: fn(&Score) -> f64| all(of).iter().sum::<f64>() / own.len() as f64;
+    let middle = |of: fn(&Score) -> Option<f64>| {
+        let some: Vec<f64> = own.iter().filter_map(|it| of(&it.score)).collect();
+        (!some.is_empty()).then(|| median(&some))
+    };
+    let violating: Vec<f64> = own.iter().filter_map(|it| it.score.violating).collect();
+    let score = Score {
+        last: mean(|it| it.last),
+        regret: mean(|it| it.regret),
+        time_to_90_s: median(&all(|it| it.time_to_90_s)),
+        time_to_95_s: median(&all(|it| it.time_to_95_s)),
+        unstable: mean(|it| it.unstable),
+        recovery_90_s: middle(|it| it.recovery_90_s),
+        recovery_95_s: middle(|it| it.recovery_95_s),
+        violating: (!violating.is_empty())
+            .then(|| violating.iter().sum::<f64>() / violating.len() as f64),
+        deployed: mean(|it| it.deployed),
+    };
+    Some(Standing {
+        policy,
+        family,
+        n: own.len(),
+        score,
+        last_p10: tenth(all(|it| it.last)),
+        deployed_p50: median(&all(|it| it.deployed)),
+        deployed_p10: tenth(all(|it| it.deployed)),
+    })
+}
+
+/// The 10th percentile, the nearest rank.
+fn tenth(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) / 10]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_do_not_depend_on_threads() {
+        let play = |threads| league(&[Policy::Fixed], &[Family::Mid, Family::Cores], 0..4, threads);
+        assert_eq!(play(1), play(3));
+    }
+
+    /// The research simulated 0.20, 0.20, 0.20 and 0.30 on servers 100 to 129.
+    #[test]
+    fn a_static_setting_loses_what_the_research_found() {
+        let families = [(Family::Quiet, 0.20), (Family::Mid, 0.20), (Family::Weird, 0.30)];
+        for (family, expected) in families {
+            let matches = league(&[Policy::Fixed], &[family], 100..160, 2);
+            let regret = standing(&matches, Policy::Fixed, family).unwrap().score.regret;
+            assert!((regret - expected).abs() < 0.06, "{family:?}: {regret}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Runs controllers over simulated servers side by side, and scores them against the truth.
+//!
+//! It goes from window to window, not from operation to operation: hundreds of servers x 300 s x
+//! many controllers take minutes. **Invariant:** pure; the same seeds give the same scores on any
+//! number of threads.
+
+mod league;
+mod score;
+mod windows;
+
+pub use self::{
+    league::{Match, Standing, league, standing},
+    score::{Path, Score, Segment, score},
+    windows::Windows,
+};
+
+use std::time::Duration;
+
+use crate::{
+    controller::{Bounds, Controller, Goal, Grid},
+    target::sim::{Case, Family},
+};
+
+/// How long a controller is watched.
+pub const HORIZON_S: f64 = 300.0;
+/// Keeps a controller's chance apart from the server's.
+const CONTROLLER_SEED: u64 = 7_919;
+
+/// Draws the case of a family and a seed, over the whole grid.
+pub fn draw(family: Family, seed: u64) -> Case {
+    let grid = Grid::new(&Bounds::WIDE);
+    Case::draw(family, seed, HORIZON_S, grid.batches(), grid.workers())
+}
+
+/// What a controller is told of a case.
+pub fn goal(case: &Case, seed: u64) -> Goal {
+    let p99_limit = case.p99_limit_s.map(Duration::from_secs_f64);
+    Goal { bounds: Bounds::WIDE, p99_limit, seed: seed + CONTROLLER_SEED }
+}
+
+/// Runs one controller over one case, and returns the path it took.
+pub fn run(case: &Case, seed: u64, controller: &mut dyn Controller) -> Path {
+    let mut windows = Windows::new(case, seed);
+    let mut decision = controller.start();
+    while windows.at_s() < case.horizon_s {
+        let window = windows.next(decision.setting, decision.wish);
+        decision = controller.decide(&window);
+    }
+    Path { segments: windows.into_segments(), incumbent: decision.incumbent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{Fixed, Setting};
+
+    fn fixed_path(family: Family, seed: u64, setting: Setting) -> (Case, Path) {
+        let case = draw(family, seed);
+        let path = run(&case, seed, &mut Fixed(setting));
+        (case, path)
+    }
+
+    #[test]
+    fn holding_the_best_setting_scores_1() {
+        let case = draw(Family::Mid, 5);
+        let grid = Grid::new(&Bounds::WIDE);
+        let (batch_rows, workers, _) =
+            case.before.best(grid.batches(), grid.workers(), None).unwrap();
+        let (case, path) = fixed_path(Family::Mid, 5, Setting { batch_rows, workers });
+        let score = score(&case, &path);
+        assert!(score.regret.abs() < 1e-9 && (score.last - 1.0).abs() < 1e-9, "{score:?}");
+        assert!((score.deployed - 1.0).abs() < 1e-9 && score.time_to_95_s < 1e-9, "{score:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_path() {
+        let setting = Setting { batch_rows: 100, workers: 4 };
+        let (_, path) = fixed_path(Family::Noisy, 2, setting);
+        let (_, again) = fixed_path(Family::Noisy, 2, setting);
+        assert_eq!(path.segments, again.segments);
+    }
+}

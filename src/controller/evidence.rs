@@ -1,0 +1,122 @@
+//! What a window says about its setting, if it says anything.
+
+use super::Setting;
+use crate::measure::WindowSummary;
+
+/// A window that a controller may learn from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// End of the window, from the block's start, in seconds.
+    pub at_s: f64,
+    /// Length in seconds.
+    pub length_s: f64,
+    /// The setting that was measured.
+    pub setting: Setting,
+    /// Operations that ended.
+    pub operations: u64,
+    /// Rows a second.
+    pub rows_per_s: f64,
+    /// Its natural logarithm: a ratio is a difference, and noise is alike at all settings.
+    pub log_rate: f64,
+    /// Mean service latency in seconds.
+    pub latency_s: f64,
+    /// 99th percentile of the service latency in seconds.
+    pub p99_s: f64,
+}
+
+/// Why a window says nothing about its setting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flaw {
+    /// Operations of an earlier setting ended in it.
+    Mixed,
+    /// The server pushed back: what it would do with less is unknown.
+    PushedBack,
+    /// Operations ended otherwise.
+    Errors,
+    /// No operation ended.
+    Empty,
+    /// The client was the limit, not the server.
+    ClientBound,
+}
+
+impl Flaw {
+    /// The flaw in words, for a decision's reason.
+    pub fn words(self) -> &'static str {
+        match self {
+            Flaw::Mixed => "the window mixes settings",
+            Flaw::PushedBack => "the server pushed back",
+            Flaw::Errors => "operations ended in errors",
+            Flaw::Empty => "no operation ended",
+            Flaw::ClientBound => "the client was the limit",
+        }
+    }
+}
+
+impl Evidence {
+    /// Reads a window. What outweighs the rest is named first: a window that mixes settings may
+    /// hold the errors of either.
+    pub fn of(window: &WindowSummary) -> Result<Evidence, Flaw> {
+        let rows_per_s = window.rows_per_s();
+        let flaw = match () {
+            () if window.mixed => Some(Flaw::Mixed),
+            () if 0 < window.pushed_back => Some(Flaw::PushedBack),
+            () if 0 < window.errors => Some(Flaw::Errors),
+            () if window.operations == 0 || rows_per_s <= 0.0 => Some(Flaw::Empty),
+            () if window.client_bound => Some(Flaw::ClientBound),
+            () => None,
+        };
+        if let Some(flaw) = flaw {
+            return Err(flaw);
+        }
+        Ok(Evidence {
+            at_s: (window.start + window.length).as_secs_f64(),
+            length_s: window.length.as_secs_f64(),
+            setting: Setting { batch_rows: window.batch_rows, workers: window.workers },
+            operations: window.operations,
+            rows_per_s,
+            log_rate: rows_per_s.ln(),
+            latency_s: window.service_ns_mean * 1e-9,
+            p99_s: window.service_ns_p99 as f64 * 1e-9,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn window() -> WindowSummary {
+        WindowSummary {
+            start: Duration::from_secs(2),
+            length: Duration::from_millis(500),
+            operations: 10,
+            rows: 1_000,
+            ..WindowSummary::default()
+        }
+    }
+
+    #[test]
+    fn a_clean_window_is_evidence() {
+        let evidence = Evidence::of(&window()).unwrap();
+        assert!((evidence.at_s - 2.5).abs() < 1e-9);
+        assert!((evidence.log_rate - 2_000_f64.ln()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_flawed_window_is_not() {
+        let base = window();
+        let rows = [
+            (WindowSummary { mixed: true, errors: 1, ..base }, Flaw::Mixed),
+            (WindowSummary { pushed_back: 1, ..base }, Flaw::PushedBack),
+            (WindowSummary { errors: 1, ..base }, Flaw::Errors),
+            (WindowSummary { operations: 0, rows: 0, ..base }, Flaw::Empty),
+            (WindowSummary { length: Duration::ZERO, ..base }, Flaw::Empty),
+            (WindowSummary { client_bound: true, ..base }, Flaw::ClientBound),
+        ];
+        for (window, flaw) in rows {
+            assert_eq!(Evidence::of(&window), Err(flaw));
+        }
+    }
+}

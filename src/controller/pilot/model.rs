@@ -1,0 +1,265 @@
+//! What an operation costs by batch rows and workers, fitted to what was measured.
+//!
+//! Latency is a sum of costs that cannot be negative: of the operation, its rows, the workers in
+//! its way, and their products. With workers it is the universal scalability law in its latency
+//! form, with rows the line that Beam fits to batches; one least-squares problem holds both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    controller::{Cell, Grid, Setting},
+    stats::{median, nnls},
+};
+
+/// Time after which a measurement counts half.
+const HALF_LIFE_S: f64 = 120.0;
+/// Measurements kept.
+const SAMPLES_MAX: usize = 400;
+/// Distance from the middle of its cell at which a measurement was taken in a stall, and what it
+/// then counts.
+const STALL: f64 = 0.35;
+const STALL_WEIGHT: f64 = 0.02;
+/// Cells below which there is no model.
+const CELLS_MIN: usize = 4;
+/// Cells below which no cell is taken for an outlier: with few, robust weights call structure an
+/// error.
+const CELLS_ROBUST: usize = 12;
+/// Cells from which the misfit is estimated.
+const CELLS_MISFIT: usize = 8;
+/// Least and most deviation of the model from the truth, as a logarithm.
+const MISFIT: (f64, f64) = (0.03, 0.12);
+/// Least noise of one measurement.
+const NOISE_MIN: f64 = 0.05;
+const ROUNDS: usize = 3;
+
+/// Windows that were measured, by cell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Data {
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at_s: f64,
+    cell: Cell,
+    log_rate: f64,
+}
+
+/// All that is known of one cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Total {
+    pub(super) cell: Cell,
+    pub(super) log_rate: f64,
+    /// Windows that it is worth.
+    pub(super) weight: f64,
+}
+
+impl Data {
+    pub(super) fn push(&mut self, at_s: f64, cell: Cell, log_rate: f64) {
+        self.samples.push(Sample { at_s, cell, log_rate });
+        if SAMPLES_MAX < self.samples.len() {
+            self.samples.remove(0);
+        }
+    }
+
+    pub(super) fn cells(&self) -> BTreeSet<Cell> {
+        self.samples.iter().map(|it| it.cell).collect()
+    }
+
+    /// The cell of the fastest single window.
+    pub(super) fn fastest(&self) -> Option<Cell> {
+        let fastest = self.samples.iter().max_by(|a, b| a.log_rate.total_cmp(&b.log_rate));
+        fastest.map(|it| it.cell)
+    }
+
+    pub(super) fn mean_log_rate(&self) -> Option<f64> {
+        let n = self.samples.len() as f64;
+        let sum: f64 = self.samples.iter().map(|it| it.log_rate).sum();
+        (!self.samples.is_empty()).then(|| sum / n)
+    }
+
+    /// Sums up each cell, where old windows count less, and those in a stall hardly.
+    pub(super) fn totals(&self, now_s: f64) -> Vec<Total> {
+        let mut cells: BTreeMap<Cell, Vec<(f64, f64)>> = BTreeMap::new();
+        for sample in &self.samples {
+            let weight = 0.5_f64.powf((now_s - sample.at_s) / HALF_LIFE_S);
+            cells.entry(sample.cell).or_default().push((sample.log_rate, weight));
+        }
+        let total = |(cell, values): (Cell, Vec<(f64, f64)>)| {
+            let center = center(values.iter().map(|it| it.0).collect());
+            let weigh = |(value, weight): &(f64, f64)| {
+                let is_stall = STALL <= (value - center).abs();
+                (*value, if is_stall { weight * STALL_WEIGHT } else { *weight })
+            };
+            let weighed: Vec<(f64, f64)> = values.iter().map(weigh).collect();
+            let weight: f64 = weighed.iter().map(|it| it.1).sum();
+            let sum: f64 = weighed.iter().map(|it| it.0 * it.1).sum();
+            Total { cell, log_rate: sum / weight, weight }
+        };
+        cells.into_iter().map(total).collect()
+    }
+}
+
+/// The middle; of two that lie far apart the faster one, since only stalls make that much of a
+/// difference.
+fn center(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.as_slice() {
+        [low, high] if STALL < high - low => *high,
+        [low, high] => f64::midpoint(*low, *high),
+        _ => values[values.len().div_ceil(2).min(values.len() - 1)],
+    }
+}
+
+/// Invariant: some term is positive, so that every latency is.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    terms: Vec<f64>,
+}
+
+impl Model {
+    /// Fits the totals; `None` if they are too few to say anything. Returns with it how far the
+    /// truth lies from the model, if it can be told, and `misfit` otherwise.
+    pub(super) fn fit(
+        grid: &Grid,
+        totals: &[Total],
+        noise: f64,
+        misfit: f64,
+    ) -> Option<(Model, f64)> {
+        if totals.len() < CELLS_MIN {
+            return None;
+        }
+        let noise = noise.max(NOISE_MIN);
+        let weight = |it: &Total| 1.0 / (noise * noise / it.weight.max(1e-3) + misfit * misfit);
+        let mut robust = vec![1.0; totals.len()];
+        let mut model = Model { terms: Vec::new() };
+        for _ in 0..ROUNDS {
+            let rows: Vec<(Vec<f64>, f64)> = totals
+                .iter()
+                .zip(&robust)
+                .map(|(it, robust)| row(grid.setting(it.cell), it.log_rate, weight(it) * robust))
+                .collect();
+            model.terms = nnls(&rows);
+            if model.terms.iter().all(|it| *it <= 0.0) {
+                return None;
+            }
+            if totals.len() < CELLS_ROBUST {
+                break;
+            }
+            robust = robust_weights(&model.residuals(grid, totals));
+        }
+        let misfit = model.misfit(grid, totals, noise).unwrap_or(misfit);
+        Some((model, misfit))
+    }
+
+    /// Measured less predicted.
+    fn residuals(&self, grid: &Grid, totals: &[Total]) -> Vec<f64> {
+        totals.iter().map(|it| it.log_rate - self.log_rate(grid.setting(it.cell))).collect()
+    }
+
+    fn misfit(&self, grid: &Grid, totals: &[Total], noise: f64) -> Option<f64> {
+        if totals.len() < CELLS_MISFIT {
+            return None;
+        }
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (residual, total) in self.residuals(grid, totals).iter().zip(totals) {
+            let weight = total.weight.min(4.0);
+            sum += weight * (residual * residual - noise * noise / total.weight.max(0.5));
+            weights += weight;
+        }
+        Some((sum / weights).max(0.0).sqrt().clamp(MISFIT.0, MISFIT.1))
+    }
+
+    /// Mean latency of an operation.
+    pub(super) fn latency_s(&self, setting: Setting) -> f64 {
+        let features = features(setting);
+        let sum: f64 = features.iter().zip(&self.terms).map(|(a, b)| a * b).sum();
+        sum.max(1e-12)
+    }
+
+    /// Logarithm of the rows a second.
+    pub(super) fn log_rate(&self, setting: Setting) -> f64 {
+        (in_flight(setting) / self.latency_s(setting)).ln()
+    }
+}
+
+/// Rows in flight.
+fn in_flight(setting: Setting) -> f64 {
+    setting.batch_rows as f64 * f64::from(setting.workers)
+}
+
+/// No term with the square of both: it would be the first to fit noise, and the worst to
+/// extrapolate.
+fn features(setting: Setting) -> [f64; 8] {
+    let b = setting.batch_rows as f64 / 1_000.0;
+    let w = f64::from(setting.workers) / 8.0;
+    [1.0, b, b * b, w, w * b, w * b * b, w * w, w * w * b]
+}
+
+/// A row of the least-squares problem. It is divided by the latency: errors are relative.
+fn row(setting: Setting, log_rate: f64, weight: f64) -> (Vec<f64>, f64) {
+    let latency_s = in_flight(setting) / log_rate.exp();
+    let scale = weight.sqrt();
+    (features(setting).iter().map(|it| scale * it / latency_s).collect(), scale)
+}
+
+/// Weights of Huber: what lies far away pulls no harder than what lies near.
+fn robust_weights(residuals: &[f64]) -> Vec<f64> {
+    let center = median(residuals);
+    let away: Vec<f64> = residuals.iter().map(|it| (it - center).abs()).collect();
+    let near = 2.5 * (1.4826 * median(&away)).max(0.05);
+    away.iter().map(|it| if *it < near { 1.0 } else { near / it }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::Bounds;
+
+    /// 1 ms an operation, 10 µs a row, of which workers make more.
+    fn latency_s(setting: Setting) -> f64 {
+        let (b, w) = (setting.batch_rows as f64, f64::from(setting.workers));
+        1e-3 + 10e-6 * b * (1.0 + 0.1 * w)
+    }
+
+    fn measured(cells: &[(u64, u32)]) -> (Grid, Data) {
+        let grid = Grid::new(&Bounds::WIDE);
+        let mut data = Data::default();
+        for (batch_rows, workers) in cells {
+            let cell = grid.nearest(Setting { batch_rows: *batch_rows, workers: *workers });
+            let setting = grid.setting(cell);
+            data.push(0.0, cell, (in_flight(setting) / latency_s(setting)).ln());
+        }
+        (grid, data)
+    }
+
+    const DESIGN: [(u64, u32); 5] = [(16, 4), (128, 8), (1_024, 4), (1_024, 16), (4_096, 8)];
+
+    #[test]
+    fn predicts_what_it_has_not_seen() {
+        let (grid, data) = measured(&DESIGN);
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
+        let unseen = Setting { batch_rows: 2_048, workers: 12 };
+        let ratio = model.latency_s(unseen) / latency_s(unseen);
+        // Five cells leave the eight terms some freedom.
+        assert!((ratio - 1.0).abs() < 0.06, "{ratio}");
+    }
+
+    #[test]
+    fn few_cells_make_no_model() {
+        let (grid, data) = measured(&DESIGN[..3]);
+        assert!(Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).is_none());
+        assert!(Model::fit(&grid, &Data::default().totals(0.0), 0.1, 0.05).is_none());
+    }
+
+    #[test]
+    fn a_window_in_a_stall_hardly_counts() {
+        let (grid, _) = measured(&DESIGN);
+        let cell = grid.nearest(Setting { batch_rows: 128, workers: 8 });
+        let mut data = Data::default();
+        for log_rate in [10.0, 10.02, 9.98, 9.3] {
+            data.push(0.0, cell, log_rate);
+        }
+        assert!((data.totals(0.0)[0].log_rate - 10.0).abs() < 0.01);
+    }
+}

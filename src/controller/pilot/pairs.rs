@@ -1,0 +1,221 @@
+//! What paired probes say of a place: a window away between two windows at home.
+//!
+//! A server's slow moods hit all three and cancel; where the two at home differ, the mood changed
+//! in between and the probe says nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    controller::Cell,
+    stats::{expected_gain, median, normal_below},
+};
+
+/// Time after which a difference counts half.
+const HALF_LIFE_S: f64 = 120.0;
+/// Differences kept of a place.
+const DIFFERENCES_MAX: usize = 30;
+/// Distance from the median, in standard deviations, at which a difference is cut off.
+const CUT_OFF: f64 = 2.5;
+/// Windows ahead that a probe is valued over: the first alone is hardly ever worth it.
+const LOOK_AHEAD: f64 = 4.0;
+/// Gain that a move has to bring.
+const GAIN_MIN: f64 = 0.004;
+/// Differences between windows at home that the noise is taken of, and the least for it.
+const NOISE_WINDOWS: usize = 60;
+const NOISE_WINDOWS_MIN: usize = 8;
+/// Least and most noise of a difference.
+const NOISE: (f64, f64) = (0.03, 0.4);
+/// Difference at home that makes a probe worthless: this, or this many deviations.
+const EDGE: f64 = 0.25;
+const EDGE_DEVIATIONS: f64 = 3.3;
+
+/// What is believed of a place before it was probed: its gain over home.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prior {
+    pub(super) mean: f64,
+    pub(super) deviation: f64,
+}
+
+/// What is believed of it after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Belief {
+    pub(super) mean: f64,
+    pub(super) deviation: f64,
+    /// Probes it rests on.
+    pub(super) n: usize,
+}
+
+impl Belief {
+    /// Probability that a move there gains anything worth it.
+    pub(super) fn gains(&self) -> f64 {
+        normal_below((self.mean - GAIN_MIN) / self.deviation)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Difference {
+    value: f64,
+    at_s: f64,
+}
+
+/// Differences of all places to home.
+#[derive(Clone, Debug)]
+pub(super) struct Pairs {
+    differences: BTreeMap<Cell, Vec<Difference>>,
+    at_home: VecDeque<f64>,
+    noise: f64,
+}
+
+impl Default for Pairs {
+    fn default() -> Pairs {
+        Pairs { differences: BTreeMap::new(), at_home: VecDeque::new(), noise: 0.15 }
+    }
+}
+
+impl Pairs {
+    /// Takes in two windows at home, one after the other or around a probe.
+    pub(super) fn at_home(&mut self, before: f64, after: f64) {
+        self.at_home.push_back((after - before).abs());
+        if NOISE_WINDOWS < self.at_home.len() {
+            self.at_home.pop_front();
+        }
+        if NOISE_WINDOWS_MIN <= self.at_home.len() {
+            let all: Vec<f64> = self.at_home.iter().copied().collect();
+            self.noise = (0.9 * 1.4826 * median(&all)).clamp(NOISE.0, NOISE.1);
+        }
+    }
+
+    /// Takes in a probe between two windows at home. Returns whether it says anything.
+    pub(super) fn probe(
+        &mut self,
+        cell: Cell,
+        at_s: f64,
+        before: f64,
+        away: f64,
+        after: f64,
+    ) -> bool {
+        if EDGE.max(EDGE_DEVIATIONS * self.noise) < (after - before).abs() {
+            return false;
+        }
+        let differences = self.differences.entry(cell).or_default();
+        differences.push(Difference { value: away - f64::midpoint(before, after), at_s });
+        if DIFFERENCES_MAX < differences.len() {
+            differences.remove(0);
+        }
+        true
+    }
+
+    /// Home moved to `to`: what was known of it is now known of the old home.
+    pub(super) fn moved(&mut self, from: Cell, to: Cell) {
+        let mut differences = self.differences.remove(&to).unwrap_or_default();
+        differences.iter_mut().for_each(|it| it.value = -it.value);
+        self.differences.clear();
+        self.differences.insert(from, differences);
+    }
+
+    /// Forgets all differences, and keeps the noise.
+    pub(super) fn forget(&mut self) {
+        self.differences.clear();
+    }
+
+    /// When a place was last probed.
+    pub(super) fn last_s(&self, cell: Cell) -> Option<f64> {
+        self.differences.get(&cell)?.last().map(|it| it.at_s)
+    }
+
+    /// Weighs the prior against the probes. Where they contradict the prior beyond chance, the
+    /// prior is doubted: it comes from a smooth model, and there are cliffs.
+    pub(super) fn belief(&self, cell: Cell, now_s: f64, prior: Prior) -> Belief {
+        let prior_variance = prior.deviation * prior.deviation;
+        let none = Vec::new();
+        let differences = self.differences.get(&cell).unwrap_or(&none);
+        if differences.is_empty() {
+            return Belief { mean: prior.mean, deviation: prior.deviation, n: 0 };
+        }
+        let values: Vec<f64> = differences.iter().map(|it| it.value).collect();
+        let center = median(&values);
+        let reach = if values.len() < 3 { f64::INFINITY } else { CUT_OFF * self.noise };
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for it in differences {
+            let weight = 0.5_f64.powf((now_s - it.at_s) / HALF_LIFE_S);
+            sum += weight * it.value.clamp(center - reach, center + reach);
+            weights += weight;
+        }
+        let measured = sum / weights;
+        let precision = weights / (self.noise * self.noise);
+        let doubt = ((measured - prior.mean).powi(2) - 1.0 / precision).max(0.0);
+        let prior_precision = 1.0 / (prior_variance + doubt);
+        let variance = 1.0 / (prior_precision + precision);
+        let mean = variance * (prior_precision * prior.mean + precision * measured);
+        Belief { mean, deviation: variance.sqrt(), n: values.len() }
+    }
+
+    /// What is gained on average by probing there and moving if it is better.
+    pub(super) fn worth(&self, belief: &Belief) -> f64 {
+        let variance = belief.deviation * belief.deviation;
+        let after = 1.0 / (1.0 / variance + LOOK_AHEAD / (self.noise * self.noise));
+        expected_gain(belief.mean, (variance - after).max(0.0).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: Cell = Cell { batch: 10, workers: 3 };
+    const AWAY: Cell = Cell { batch: 12, workers: 3 };
+    const PRIOR: Prior = Prior { mean: 0.0, deviation: 0.05 };
+
+    #[test]
+    fn a_probe_in_a_changing_mood_says_nothing() {
+        let mut pairs = Pairs::default();
+        assert!(!pairs.probe(AWAY, 1.0, 10.0, 10.5, 9.4));
+        assert_eq!(pairs.belief(AWAY, 1.0, PRIOR).n, 0);
+    }
+
+    #[test]
+    fn a_slow_mood_cancels() {
+        let mut pairs = Pairs::default();
+        for at in 0..20_u32 {
+            let mood = 10.0 - 0.05 * f64::from(at);
+            assert!(pairs.probe(AWAY, at.into(), mood, mood + 0.075, mood - 0.05));
+        }
+        let belief = pairs.belief(AWAY, 20.0, PRIOR);
+        assert!(0.05 < belief.mean && belief.mean < 0.1, "{belief:?}");
+        assert!(0.9 < belief.gains());
+    }
+
+    #[test]
+    fn a_prior_that_probes_contradict_is_doubted() {
+        let mut pairs = Pairs::default();
+        let wrong = Prior { mean: -0.3, deviation: 0.03 };
+        for at in 0..4_u32 {
+            pairs.probe(AWAY, at.into(), 10.0, 10.3, 10.0);
+        }
+        let belief = pairs.belief(AWAY, 4.0, wrong);
+        assert!(0.2 < belief.mean, "{belief:?}");
+    }
+
+    #[test]
+    fn a_move_turns_differences_round() {
+        let mut pairs = Pairs::default();
+        (0..9_u32).for_each(|at| assert!(pairs.probe(AWAY, at.into(), 10.0, 10.2, 10.0)));
+        pairs.moved(HOME, AWAY);
+        assert!(pairs.belief(HOME, 9.0, PRIOR).mean < -0.05);
+        assert_eq!(pairs.last_s(AWAY), None);
+    }
+
+    /// Noise comes from windows at home around probes: residuals of a few replicates tell 2 to 3
+    /// times too little, and ring false alarms.
+    #[test]
+    fn noise_is_taken_of_windows_at_home() {
+        let mut pairs = Pairs::default();
+        for _ in 0..20 {
+            pairs.at_home(10.0, 10.1);
+            pairs.at_home(10.1, 10.0);
+        }
+        assert!((pairs.noise - 0.133).abs() < 0.01, "{}", pairs.noise);
+        assert!(pairs.worth(&Belief { mean: 0.0, deviation: 0.05, n: 0 }) > 0.004);
+        assert!(pairs.worth(&Belief { mean: -0.2, deviation: 0.01, n: 9 }) < 0.001);
+    }
+}

@@ -1,0 +1,211 @@
+//! Where to look next from home: the place whose probe promises most, and scouts into what a
+//! smooth model cannot know.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Mode, Pilot, STEPS, Step,
+    pairs::{Belief, Prior},
+};
+use crate::controller::{Cell, Evidence};
+
+/// Places around home that are probed: steps of batch rows and of workers.
+const AROUND: [(isize, isize); 18] = [
+    (1, 0),
+    (-1, 0),
+    (2, 0),
+    (-2, 0),
+    (STEPS, 0),
+    (-STEPS, 0),
+    (2 * STEPS, 0),
+    (-2 * STEPS, 0),
+    (0, 1),
+    (0, -1),
+    (0, 2),
+    (0, -2),
+    (0, 3),
+    (0, -3),
+    (STEPS, -1),
+    (-STEPS, 1),
+    (STEPS, 1),
+    (-STEPS, -1),
+];
+/// Scouts, each sent once: a model without cliffs missed an optimum left of a cliff of 2 x.
+const SCOUTS: [(isize, isize); 9] = [
+    (-STEPS, 0),
+    (0, -2),
+    (STEPS, 0),
+    (0, 2),
+    (-2 * STEPS, 0),
+    (2 * STEPS, 0),
+    (-2 * STEPS, 2),
+    (2 * STEPS, -2),
+    (-3 * STEPS, 0),
+];
+/// A scout may be predicted this far above the limit, once.
+const SCOUT_SLACK: f64 = 1.6;
+/// A place that is predicted to lose more is not scouted.
+const SCOUT_LOSS_MAX: f64 = 0.7;
+/// Time in which a place is scouted once.
+const SCOUT_AGAIN_S: f64 = 45.0;
+/// Worth of a probe below which the search is over.
+const WORTH_MIN: f64 = 0.004;
+/// Probes of a search, at most.
+const PROBES_MAX: u32 = 60;
+/// Time between probes in cruise: when one is worth it, and otherwise.
+const WORTHY_EVERY_S: f64 = 2.0;
+const IDLE_EVERY_S: f64 = 10.0;
+/// Certainty for a move, and with a single probe.
+const SURE: f64 = 0.90;
+const SURE_AT_ONCE: f64 = 0.99;
+/// Bounds of what the model may promise or threaten.
+const PROMISE: (f64, f64) = (-0.6, 0.12);
+/// Misfit where there is no model.
+const MISFIT_WITHOUT_MODEL: f64 = 0.07;
+
+impl Pilot {
+    /// Weighs the probe that two windows at home enclose, if there was one, and moves if it is
+    /// surely better.
+    pub(super) fn weigh(&mut self, evidence: &Evidence) -> &'static str {
+        let before = self.last_home.replace(*evidence);
+        let (Some(before), away) = (before, self.away.take()) else {
+            return "the first window here";
+        };
+        self.pairs.at_home(before.log_rate, evidence.log_rate);
+        let Some((cell, probe)) = away else { return "hold" };
+        let log_rates = (before.log_rate, probe.log_rate, evidence.log_rate);
+        if !self.pairs.probe(cell, evidence.at_s, log_rates.0, log_rates.1, log_rates.2) {
+            return "the server's mood changed around the probe: it says nothing";
+        }
+        self.terrain.learn(cell, &probe);
+        let belief = self.belief(cell);
+        let gains = belief.gains();
+        self.grounds = vec![("gain", belief.mean), ("sure", gains)];
+        let is_sure = SURE < gains && (2 <= belief.n || SURE_AT_ONCE < gains);
+        let keeps = self.terrain.limit_s.is_none_or(|limit_s| probe.p99_s <= limit_s);
+        if !(is_sure && keeps) {
+            return "not surely better: stay";
+        }
+        self.pairs.moved(self.home, cell);
+        self.watch.moved(belief.mean);
+        self.home = cell;
+        self.last_home = None;
+        if self.mode == Mode::Cruise {
+            // Not the whole search again: the neighbours of the old home are known.
+            self.mode = Mode::Search;
+            self.probes = PROBES_MAX - 15;
+        }
+        "surely better: move"
+    }
+
+    /// Decides what the next window is for: home, or a probe away from it.
+    pub(super) fn choose(&mut self) {
+        self.fit();
+        self.return_within_limit();
+        self.step = Step::Home;
+        if self.last_home.is_none() {
+            return;
+        }
+        if let Some(cell) = self.next_probe() {
+            self.scouted.insert(cell, self.terrain.now_s);
+            self.probes += 1;
+            self.last_probe_s = self.terrain.now_s;
+            self.step = Step::Away { cell };
+        }
+    }
+
+    /// The model changed its mind about home: it does not keep the limit.
+    fn return_within_limit(&mut self) {
+        if self.terrain.keeps_limit(self.home, 1.0) && self.terrain.is_allowed(self.home) {
+            return;
+        }
+        let best = self.terrain.best(self.home).filter(|it| *it != self.home);
+        if let Some(best) = best {
+            self.watch.moved(self.terrain.gain(best, self.home).unwrap_or(0.0));
+            self.pairs.forget();
+            self.home = best;
+            self.last_home = None;
+        }
+    }
+
+    fn next_probe(&mut self) -> Option<Cell> {
+        let (cell, worth) = self.best_probe();
+        self.grounds.push(("worth", worth));
+        if self.mode == Mode::Search {
+            if let Some(scout) = self.scout(Some(SCOUT_AGAIN_S)) {
+                return Some(scout);
+            }
+            if WORTH_MIN <= worth && self.probes <= PROBES_MAX {
+                return cell;
+            }
+            self.mode = Mode::Cruise;
+        }
+        let is_worthy = WORTH_MIN < worth;
+        let every_s = if is_worthy { WORTHY_EVERY_S } else { IDLE_EVERY_S };
+        if self.terrain.now_s - self.last_probe_s <= every_s {
+            return None;
+        }
+        if is_worthy {
+            return cell;
+        }
+        self.scouts_next = !self.scouts_next;
+        let scout = if self.scouts_next { self.scout(None) } else { None };
+        scout.or(cell)
+    }
+
+    /// The place whose probe promises most, and how much.
+    fn best_probe(&self) -> (Option<Cell>, f64) {
+        let terrain = &self.terrain;
+        let mut places: BTreeSet<Cell> = AROUND
+            .into_iter()
+            .filter_map(|(batch, workers)| terrain.grid.step(self.home, batch, workers))
+            .collect();
+        places.extend(terrain.best(self.home));
+        places.remove(&self.home);
+        let is_open = |cell: &Cell| {
+            terrain.is_allowed(*cell)
+                && terrain.keeps_limit(*cell, 1.0)
+                && terrain.is_cheap(*cell, self.home)
+        };
+        let worth = |cell: Cell| (cell, self.pairs.worth(&self.belief(cell)));
+        let best = places.into_iter().filter(is_open).map(worth).max_by(|a, b| a.1.total_cmp(&b.1));
+        (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
+    }
+
+    pub(super) fn belief(&self, cell: Cell) -> Belief {
+        let (there, here) = (self.terrain.octaves(cell), self.terrain.octaves(self.home));
+        let distance = (there.0 - here.0).hypot((there.1 - here.1) / 0.6);
+        let reach = distance.clamp(0.3, 3.0).sqrt();
+        let prior = match self.terrain.gain(cell, self.home) {
+            Some(gain) => Prior {
+                mean: gain.clamp(PROMISE.0, PROMISE.1),
+                deviation: self.terrain.misfit * reach,
+            },
+            None => Prior { mean: 0.0, deviation: MISFIT_WITHOUT_MODEL * reach },
+        };
+        self.pairs.belief(cell, self.terrain.now_s, prior)
+    }
+
+    /// The scout that was sent longest ago; with `again_s`, only if it is as long ago as that.
+    fn scout(&self, again_s: Option<f64>) -> Option<Cell> {
+        let terrain = &self.terrain;
+        let mut oldest: Option<(f64, Cell)> = None;
+        for (batch, workers) in SCOUTS {
+            let cell = terrain.grid.offset(self.home, batch, workers);
+            let probed_s = self.pairs.last_s(cell);
+            let slack = if probed_s.is_none() { SCOUT_SLACK } else { 1.0 };
+            let is_open = cell != self.home
+                && terrain.is_allowed(cell)
+                && terrain.keeps_limit(cell, slack)
+                && terrain.is_cheap(cell, self.home)
+                && terrain.gain(cell, self.home).is_none_or(|it| -SCOUT_LOSS_MAX <= it);
+            let scouted_s = self.scouted.get(&cell).copied();
+            let last_s = probed_s.into_iter().chain(scouted_s).fold(f64::NEG_INFINITY, f64::max);
+            let is_due = again_s.is_none_or(|again_s| last_s <= terrain.now_s - again_s);
+            if is_open && is_due && oldest.is_none_or(|it| last_s < it.0) {
+                oldest = Some((last_s, cell));
+            }
+        }
+        oldest.map(|it| it.1)
+    }
+}

@@ -1,0 +1,160 @@
+//! The first look: a few places all over the plane, or up a ramp under a limit; then jumps to
+//! where the model says that the best is, until it says the same again.
+
+use std::collections::BTreeMap;
+
+use super::{Pilot, STEPS, Step};
+use crate::controller::{Cell, Evidence, Setting};
+
+/// Places of the design: far enough apart to tell the terms of the model from each other, and none
+/// so slow that it costs. It has no place of 1 or 2 workers: what a second worker waits for (the
+/// group commit) says nothing about a tenth.
+const DESIGN: [(u64, u32); 5] = [(16, 4), (128, 8), (1_024, 4), (1_024, 16), (4_096, 8)];
+/// Legs of the ramp under a limit: steps of batch and workers, the least growth that leads on.
+const LEGS: [(isize, isize, f64); 5] =
+    [(2 * STEPS, 0, 1.15), (0, 2, 1.10), (2 * STEPS, 0, 1.15), (0, 2, 1.10), (STEPS, 0, 1.05)];
+/// The star around home on a changed server.
+const STAR: [(isize, isize); 4] = [(-5 * STEPS / 2, 0), (3 * STEPS / 2, 0), (0, -2), (0, 2)];
+/// How far above the limit a place of the star may be predicted.
+const STAR_SLACK: f64 = 1.5;
+/// Jumps at most, and visits of one place.
+const JUMPS: u32 = 7;
+const VISITS: u32 = 2;
+
+impl Pilot {
+    /// The first step.
+    pub(super) fn first_step(&self) -> Step {
+        let place = |(batch_rows, workers): (u64, u32)| {
+            self.terrain.grid.nearest(Setting { batch_rows, workers })
+        };
+        if self.terrain.limit_s.is_some() {
+            return Step::Ramp { leg: 0, best: None, trying: place(DESIGN[0]) };
+        }
+        let mut to_come: Vec<Cell> = DESIGN.into_iter().rev().map(place).collect();
+        to_come.dedup();
+        Step::Survey { to_come }
+    }
+
+    /// Takes in a place of the design or the star.
+    pub(super) fn surveyed(&mut self, mut to_come: Vec<Cell>) -> &'static str {
+        to_come.pop();
+        to_come.retain(|it| self.terrain.is_allowed(*it));
+        if to_come.is_empty() {
+            return self.start_jumps("surveyed: jump to the best of the model");
+        }
+        self.step = Step::Survey { to_come };
+        "the survey goes on"
+    }
+
+    /// Takes in a place of the ramp.
+    pub(super) fn ramped(
+        &mut self,
+        leg: usize,
+        best: Option<f64>,
+        evidence: &Evidence,
+        trying: Cell,
+    ) -> &'static str {
+        let rate = evidence.rows_per_s;
+        let keeps = self.terrain.limit_s.is_none_or(|limit_s| evidence.p99_s <= limit_s);
+        let Some(best_rate) = best else {
+            self.home = trying;
+            return self.next_on_ramp(leg, rate, "the first rate");
+        };
+        if !keeps || rate < best_rate * LEGS[leg].2 {
+            return self.next_on_ramp(leg + 1, best_rate, "that did not pay: next leg");
+        }
+        self.home = trying;
+        // A leg of workers is one step: workers pay less the more rows they carry.
+        let next = if LEGS[leg].1 == 0 { leg } else { leg + 1 };
+        self.next_on_ramp(next, rate, "that paid: on")
+    }
+
+    pub(super) fn next_on_ramp(
+        &mut self,
+        leg: usize,
+        best: f64,
+        reason: &'static str,
+    ) -> &'static str {
+        for (leg, (batch, workers, _)) in LEGS.iter().enumerate().skip(leg) {
+            let trying = self.terrain.grid.step(self.home, *batch, *workers);
+            if let Some(trying) = trying.filter(|it| self.terrain.is_allowed(*it)) {
+                self.step = Step::Ramp { leg, best: Some(best), trying };
+                return reason;
+            }
+        }
+        self.start_jumps("the ramp is over: jump to the best of the model")
+    }
+
+    /// Looks around on a server that changed, from what was last measured at home.
+    pub(super) fn start_star(&mut self, reason: &'static str) -> &'static str {
+        let places = STAR.into_iter().rev().filter(|(batch, workers)| {
+            let grows = 0 < *batch || 0 < *workers;
+            !grows || self.is_star_place_safe(self.terrain.grid.offset(self.home, *batch, *workers))
+        });
+        let mut to_come: Vec<Cell> = places
+            .map(|(batch, workers)| self.terrain.grid.offset(self.home, batch, workers))
+            .filter(|it| *it != self.home && self.terrain.is_allowed(*it))
+            .collect();
+        to_come.dedup();
+        if to_come.is_empty() {
+            return self.start_jumps(reason);
+        }
+        self.step = Step::Survey { to_come };
+        reason
+    }
+
+    /// Under a limit, and with the rate taken for the same all over: whether p99 stays near it.
+    fn is_star_place_safe(&self, cell: Cell) -> bool {
+        let terrain = &self.terrain;
+        let (Some(limit_s), Some(log_rate)) = (terrain.limit_s, terrain.data.mean_log_rate())
+        else {
+            return true;
+        };
+        let (batch, workers) = terrain.octaves(cell);
+        let latency_s = (batch + workers).exp2() / log_rate.exp();
+        terrain.p99_of_s(latency_s) <= STAR_SLACK * limit_s
+    }
+
+    fn start_jumps(&mut self, reason: &'static str) -> &'static str {
+        self.jump(BTreeMap::new(), JUMPS, self.home);
+        reason
+    }
+
+    /// Takes in a place jumped to.
+    pub(super) fn jumped(
+        &mut self,
+        visits: BTreeMap<Cell, u32>,
+        left: u32,
+        at: Cell,
+    ) -> &'static str {
+        self.jump(visits, left, at);
+        match self.step {
+            Step::Jump { .. } => "the model has another best: jump",
+            _ => "the best of the model stays: settle",
+        }
+    }
+
+    fn jump(&mut self, mut visits: BTreeMap<Cell, u32>, left: u32, at: Cell) {
+        self.fit();
+        let next = self.terrain.best(at).filter(|_| 0 < left);
+        if let Some(next) = next {
+            let seen = visits.get(&next).copied().unwrap_or(0);
+            if seen < VISITS && !(seen == 1 && next == at) {
+                visits.insert(next, seen + 1);
+                self.step = Step::Jump { visits, left: left - 1, at: next };
+                return;
+            }
+        }
+        self.home = self.best_measured().unwrap_or(self.home);
+        self.arrive();
+    }
+
+    /// The best by the model of the places that were measured: a place that nobody saw is no home.
+    pub(super) fn best_measured(&self) -> Option<Cell> {
+        let terrain = &self.terrain;
+        let measured = terrain.data.cells().into_iter().filter(|it| terrain.is_allowed(*it));
+        let keeping = measured.filter(|it| terrain.keeps_limit(*it, 1.0));
+        let rated = keeping.filter_map(|it| Some((it, terrain.log_rate(it)?)));
+        rated.max_by(|a, b| a.1.total_cmp(&b.1)).map(|it| it.0)
+    }
+}

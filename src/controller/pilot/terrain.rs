@@ -1,0 +1,174 @@
+//! What is believed of the server: which places are fast, which keep the limit, which are barred.
+
+use std::collections::BTreeSet;
+
+use super::model::{Data, Model};
+use crate::controller::{Cell, Evidence, Goal, Grid, grid::STEPS_AN_OCTAVE};
+
+/// How far from a measured place the model is believed: steps of batch rows, and of workers.
+const TRUST: (usize, usize) = (2 * STEPS_AN_OCTAVE, 2);
+/// Latency above which a place is not tried: this many times that of home, or this many seconds.
+/// An argmax that was extrapolated once ran 32,768 x 64 for 20 s.
+const SLOWER_MAX: f64 = 4.0;
+const LATENCY_S: f64 = 0.25;
+/// Octaves above home that are tried while there is no model to tell the latency.
+const OCTAVES_WITHOUT_MODEL: f64 = 2.1;
+/// Share of the limit that is aimed at.
+pub(super) const LIMIT_SHARE: f64 = 0.95;
+/// Operations of a window that tell its p99.
+const TAIL_OPERATIONS: u64 = 60;
+/// Least share of a window in the tail.
+const TAIL_FORGET: f64 = 0.06;
+
+/// Places with at least as many rows and workers are left alone for a while.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    from: Cell,
+    until_s: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Terrain {
+    pub(super) grid: Grid,
+    pub(super) data: Data,
+    pub(super) now_s: f64,
+    pub(super) limit_s: Option<f64>,
+    pub(super) model: Option<Model>,
+    /// How far the truth lies from the model, as a logarithm.
+    pub(super) misfit: f64,
+    /// Logarithm of the ratio of p99 to the mean latency: it is much the same everywhere.
+    tail: f64,
+    tail_windows: u32,
+    bars: Vec<Bar>,
+}
+
+impl Terrain {
+    pub(super) fn new(goal: &Goal) -> Terrain {
+        Terrain {
+            grid: Grid::new(&goal.bounds),
+            data: Data::default(),
+            now_s: 0.0,
+            limit_s: goal.p99_limit.map(|it| it.as_secs_f64()),
+            model: None,
+            misfit: 0.05,
+            tail: 1.8_f64.ln(),
+            tail_windows: 0,
+            bars: Vec::new(),
+        }
+    }
+
+    /// Takes in a window whose rate is the server's own: not in a stall, nor in a change.
+    pub(super) fn learn(&mut self, cell: Cell, evidence: &Evidence) {
+        self.data.push(evidence.at_s, cell, evidence.log_rate);
+    }
+
+    /// Takes in the tail of any window.
+    pub(super) fn learn_tail(&mut self, evidence: &Evidence) {
+        if evidence.operations < TAIL_OPERATIONS || evidence.latency_s <= 0.0 {
+            return;
+        }
+        self.tail_windows = self.tail_windows.saturating_add(1);
+        let share = TAIL_FORGET.max(1.0 / (f64::from(self.tail_windows) + 1.0));
+        // A window whose p99 is 0 was measured too coarsely to tell.
+        let ratio = (evidence.p99_s / evidence.latency_s).max(1.0);
+        self.tail += share * (ratio.ln() - self.tail);
+    }
+
+    pub(super) fn fit(&mut self, noise: f64) {
+        let totals = self.data.totals(self.now_s);
+        let fitted = Model::fit(&self.grid, &totals, noise, self.misfit);
+        self.model = fitted.map(|(model, misfit)| {
+            self.misfit = misfit;
+            model
+        });
+    }
+
+    /// Drops all that was measured: another server made it.
+    pub(super) fn forget(&mut self) {
+        self.data = Data::default();
+        self.model = None;
+    }
+
+    pub(super) fn log_rate(&self, cell: Cell) -> Option<f64> {
+        Some(self.model.as_ref()?.log_rate(self.grid.setting(cell)))
+    }
+
+    pub(super) fn latency_s(&self, cell: Cell) -> Option<f64> {
+        Some(self.model.as_ref()?.latency_s(self.grid.setting(cell)))
+    }
+
+    /// What the model says that one place gains over another.
+    pub(super) fn gain(&self, cell: Cell, home: Cell) -> Option<f64> {
+        Some(self.log_rate(cell)? - self.log_rate(home)?)
+    }
+
+    /// The p99 that comes with a mean latency.
+    pub(super) fn p99_of_s(&self, latency_s: f64) -> f64 {
+        latency_s * self.tail.exp()
+    }
+
+    /// Whether p99 is predicted to stay within `slack` times the share of the limit aimed at.
+    pub(super) fn keeps_limit(&self, cell: Cell, slack: f64) -> bool {
+        let (Some(limit_s), Some(latency_s)) = (self.limit_s, self.latency_s(cell)) else {
+            return true;
+        };
+        self.p99_of_s(latency_s) <= slack * LIMIT_SHARE * limit_s
+    }
+
+    /// Whether a window there is short enough to be tried from home.
+    pub(super) fn is_cheap(&self, cell: Cell, home: Cell) -> bool {
+        let (Some(there), Some(here)) = (self.latency_s(cell), self.latency_s(home)) else {
+            let (there, here) = (self.octaves(cell), self.octaves(home));
+            return there.0 + there.1 <= here.0 + here.1 + OCTAVES_WITHOUT_MODEL;
+        };
+        there <= (SLOWER_MAX * here).max(LATENCY_S)
+    }
+
+    /// The place on the plane of log2 batch rows and log2 workers.
+    pub(super) fn octaves(&self, cell: Cell) -> (f64, f64) {
+        let setting = self.grid.setting(cell);
+        ((setting.batch_rows as f64).log2(), f64::from(setting.workers).log2())
+    }
+
+    /// Leaves a place and all above it alone.
+    pub(super) fn bar(&mut self, from: Cell, for_s: f64) {
+        self.bars.retain(|it| self.now_s < it.until_s);
+        self.bars.push(Bar { from, until_s: self.now_s + for_s });
+    }
+
+    pub(super) fn is_allowed(&self, cell: Cell) -> bool {
+        let is_barred = |bar: &Bar| {
+            self.now_s < bar.until_s
+                && bar.from.batch <= cell.batch
+                && bar.from.workers <= cell.workers
+        };
+        !self.bars.iter().any(is_barred)
+    }
+
+    /// Places near enough to a measured one.
+    pub(super) fn trusted(&self) -> Vec<Cell> {
+        let measured: BTreeSet<Cell> = self.data.cells();
+        let is_near = |cell: &Cell| {
+            measured.iter().any(|it| {
+                it.batch.abs_diff(cell.batch) <= TRUST.0
+                    && it.workers.abs_diff(cell.workers) <= TRUST.1
+            })
+        };
+        self.grid.cells().filter(|it| self.is_allowed(*it)).filter(is_near).collect()
+    }
+
+    /// The fastest place by the model that is trusted, cheap and keeps the limit. Where none keeps
+    /// it, the one of the least latency.
+    pub(super) fn best(&self, home: Cell) -> Option<Cell> {
+        let model = self.model.as_ref()?;
+        let trusted = self.trusted();
+        let rate = |it: &Cell| model.log_rate(self.grid.setting(*it));
+        let latency_s = |it: &Cell| model.latency_s(self.grid.setting(*it));
+        let keeping = trusted.iter().filter(|it| self.keeps_limit(**it, 1.0));
+        let best = keeping
+            .filter(|it| self.is_cheap(**it, home))
+            .max_by(|a, b| rate(a).total_cmp(&rate(b)));
+        let quickest = || trusted.iter().min_by(|a, b| latency_s(a).total_cmp(&latency_s(b)));
+        best.or_else(quickest).copied()
+    }
+}
