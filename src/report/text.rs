@@ -29,7 +29,7 @@ pub fn write(record: &Record, verdict: &Verdict, out: &mut dyn Write) -> io::Res
     write_within(terminal(), record, verdict, out)
 }
 
-/// As [`write`], within so many columns; `None`: as wide as the numbers are.
+/// As [`write()`], within so many columns; `None`: as wide as the numbers are.
 ///
 /// # Errors
 ///
