@@ -11,6 +11,8 @@
 //!                      └──── limits (batch, workers)
 //! ```
 //!
+//! `arena` stands beside it: it plays controllers on simulated servers whose best setting is known.
+//!
 //! **Invariant:** a module uses only the modules that `tests/it/tidy.rs` lists for it.
 //! **Invariant:** `plan`, `rows`, `strategy`, `controller`, `stats` and `verdict` are pure: time
 //! comes from [`clock`], chance from a seed in the plan, rows from an index.
