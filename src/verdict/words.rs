@@ -87,26 +87,36 @@ fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Opti
     Some(sentence + ".")
 }
 
-/// Names every cell that may be as fast as the best, or else the next and how far it is.
+/// Names every cell that may be as fast as the best, or else the next and how far it is. Rates are
+/// over all blocks and ratios over the repetitions that both cells have, so that a cell with fewer
+/// blocks may be surely faster in those than what has the highest rate.
 fn relation_to_others(
     record: &Record,
     best: &CellVerdict,
     rest: &[(&CellVerdict, Estimate)],
 ) -> String {
     let ratio_to = |cell: &CellVerdict| cells::speedup(record, best.cell, cell.cell);
-    let is_slower = |ratio: Estimate| ratio.low.is_some_and(|low| 1.0 < low);
-    let peers: Vec<String> = rest
-        .iter()
-        .filter_map(|(cell, _)| match ratio_to(cell) {
-            Some(ratio) if is_slower(ratio) => None,
-            Some(ratio) => Some(format!("{} ({})", cell.name, times(ratio))),
-            None => Some(format!("{} (no repetition has both)", cell.name)),
-        })
-        .collect();
-    match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
-        Some((next, ratio)) if peers.is_empty() => format!("; {} {}", times(ratio), next.name),
-        _ => format!("; cannot be told apart from it: {}", peers.join("; ")),
+    let (mut faster, mut peers) = (Vec::new(), Vec::new());
+    for (cell, _) in rest {
+        match ratio_to(cell) {
+            Some(ratio) if ratio.low.is_some_and(|low| 1.0 < low) => (),
+            Some(ratio) if ratio.high.is_some_and(|high| high < 1.0) => {
+                faster.push(format!("{} ({})", cell.name, times(ratio)));
+            }
+            Some(ratio) => peers.push(format!("{} ({})", cell.name, times(ratio))),
+            None => peers.push(format!("{} (no repetition has both)", cell.name)),
+        }
     }
+    let mut text = match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
+        _ if !peers.is_empty() => format!("; cannot be told apart from it: {}", peers.join("; ")),
+        Some((next, ratio)) if faster.is_empty() => format!("; {} {}", times(ratio), next.name),
+        _ => String::new(),
+    };
+    if !faster.is_empty() {
+        text.push_str("; slower, in the repetitions that both have, than ");
+        text.push_str(&faster.join("; "));
+    }
+    text
 }
 
 pub(super) fn reasons(
@@ -320,6 +330,9 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences
             .push("The table is UNLOGGED: far faster than a table that survives a crash.".into());
     }
+    if environment.private_server {
+        sentences.extend(shared_processors(record));
+    }
     if let Some(busy) = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy) {
         sentences.push(format!(
             "The machine was busy before the run: {:.0} % of its CPU time.",
@@ -334,6 +347,18 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences.extend(caveats_of(record, cell));
     }
     sentences
+}
+
+/// A private server runs on the client's own processors: more workers than the rest of them share.
+fn shared_processors(record: &Record) -> Option<String> {
+    let processors = record.environment.client.cpus;
+    let workers = record.plan.cells.iter().map(|cell| cell.workers).max()?;
+    (processors <= workers as usize).then(|| {
+        format!(
+            "Server and client share {processors} processors: {workers} workers and the server's \
+             processes for them take turns, and a server of its own may gain more from workers."
+        )
+    })
 }
 
 /// What did not go in at the first attempt, over all blocks of a cell, also those that failed.
