@@ -1,4 +1,4 @@
-//! Runs a plan against a server: block after block, each on disk before the next begins.
+//! Runs a plan against a target: block after block, each on disk before the next begins.
 
 use std::{io::Write as _, path::Path, time::Duration};
 
@@ -82,11 +82,28 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
             return signals.exit().ok_or(error);
         }
     };
-    let mut run = match Run::begin(job, common, directory, progress, &server).await {
+    let table = job.plan.table.clone();
+    let generator = Generator::article_user(job.plan.seed);
+    let connect =
+        async { PgTarget::connect(server.options.clone(), &schema_name(), table, generator).await };
+    let begun = Run::begin(job, common, (directory, progress), Some(&server), connect).await;
+    measure(begun, common, Some(server), signals).await
+}
+
+/// Runs the blocks of a run that has begun, and shows what came of them.
+async fn measure<T: Target>(
+    begun: anyhow::Result<Run<T>>,
+    common: &Common,
+    server: Option<Server>,
+    signals: &Signals,
+) -> anyhow::Result<Exit> {
+    let mut run = match begun {
         Ok(run) => run,
         Err(error) => {
-            // That the server does not stop either says less than why the run did not begin.
-            drop(server.close().await);
+            if let Some(server) = server {
+                // That the server does not stop either says less than why the run did not begin.
+                drop(server.close().await);
+            }
             return Err(error);
         }
     };
@@ -139,32 +156,29 @@ async fn cpu_busy() -> Option<f64> {
 }
 
 /// A run under way.
-struct Run {
+struct Run<T> {
     directory: Directory,
     progress: Progress,
     record: Record,
-    target: Option<PgTarget>,
+    target: Option<T>,
     time_limit: Option<Duration>,
     started: Instant,
     system_time: Option<SystemTime>,
     is_verbose: bool,
 }
 
-impl Run {
+impl<T: Target> Run<T> {
     async fn begin(
         job: Job,
         common: &Common,
-        directory: Directory,
-        progress: Progress,
-        server: &Server,
-    ) -> anyhow::Result<Run> {
+        (directory, progress): (Directory, Progress),
+        server: Option<&Server>,
+        connect: impl Future<Output = Result<T, TargetError>>,
+    ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
         let cpu_busy_before = cpu_busy().await;
-        let table = job.plan.table.clone();
-        let generator = Generator::article_user(job.plan.seed);
-        let name = schema_name();
-        let target = PgTarget::connect(server.options.clone(), &name, table, generator).await;
+        let target = connect.await;
         progress.say("measuring round trip and commit");
         let (target, info) = match target {
             Err(error) => (None, Err(error)),
@@ -184,11 +198,12 @@ impl Run {
                 return Err(error.into());
             }
         };
+        let cluster = server.and_then(|it| it.cluster.as_ref());
         let environment = Environment {
             server: info,
-            private_server: server.cluster.is_some(),
+            private_server: cluster.is_some(),
             client: Host::here(),
-            storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),
+            storage: cluster.and_then(|it| Host::storage_of(&it.data_dir())),
             load_before,
             cpu_busy_before,
             steal: None,
@@ -356,7 +371,7 @@ impl Run {
     }
 
     /// Leaves nothing behind on the server, and closes the record.
-    async fn end(&mut self, server: Server) -> anyhow::Result<()> {
+    async fn end(&mut self, server: Option<Server>) -> anyhow::Result<()> {
         self.progress.finish();
         let target = self.target.take().expect("a run ends once");
         let dropped = tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await;
@@ -364,7 +379,10 @@ impl Run {
             let message = "the server does not answer; its schema is left to the next run".into();
             Err(TargetError::Failed { message, sqlstate: None })
         });
-        let stopped = server.close().await;
+        let stopped = match server {
+            Some(server) => server.close().await,
+            None => Ok(()),
+        };
         let times = SystemTime::now().zip(self.system_time);
         self.record.environment.steal = times.map(|(now, before)| now.steal_since(before));
         let done = |block: &BlockRecord| block.ended == BlockEnd::Done;

@@ -2,8 +2,11 @@
 //!
 //! A run is generic over [`Target`]: `cli` picks the implementation once, at the top.
 
+mod info;
 pub mod postgres;
 pub mod sim;
+
+pub use self::info::{Probe, ServerInfo};
 
 use std::{future::Future, ops::DerefMut, time::Duration};
 
@@ -119,6 +122,24 @@ pub trait Target: Send + Sync + 'static {
         confirmed: RowSet,
         in_doubt: RowSet,
     ) -> impl Future<Output = Result<Verification, TargetError>> + Send;
+
+    /// Says what the server is, and measures round trip and commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking.
+    fn info(&self) -> impl Future<Output = Result<ServerInfo, TargetError>> + Send;
+
+    /// Asks the server to give up what [`Target::reset_table`] or [`Target::verify`] had it do, for a
+    /// caller that waits for that no longer.
+    fn cancel(&self) -> impl Future<Output = ()> + Send;
+
+    /// Leaves nothing behind on the server.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`], with the name of what is left behind.
+    fn close(self) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
 
 /// A pool of sessions.

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use batchpilot::{clock, engine::Ended, measure::Kind};
+use batchpilot::{clock, engine::Ended, measure::Kind, target::Target as _};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -17,7 +17,7 @@ use batchpilot::{
     },
     rows::Verification,
     scenario::Scenario,
-    target::postgres::{Probe, ServerInfo},
+    target::{Probe, ServerInfo},
 };
 use rand::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;

@@ -1,48 +1,15 @@
-//! What the server is, what it counts, and how long a round trip and a commit take on it.
+//! Asks what the server is, what it counts, and how long a round trip and a commit take on it.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
 use super::{PgTarget, admin::Session, show};
-use crate::{clock, strategy::quoted, target::ServerSample};
-
-/// What the server is. No secrets.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct ServerInfo {
-    /// `version()`.
-    pub version: String,
-    /// `server_version_num`, such as 150018.
-    pub version_num: u32,
-    /// Where it was reached, without password.
-    pub address: String,
-    /// Whether through a Unix-domain socket.
-    pub unix_socket: bool,
-    /// TLS version and cipher, if the connection has any.
-    pub tls: Option<String>,
-    /// Whether the role may ask for a CHECKPOINT before each block.
-    pub may_checkpoint: bool,
-    /// Settings that decide what a commit is worth and costs.
-    pub durability: BTreeMap<String, String>,
-    /// Every other setting whose value is not the default one.
-    pub settings: BTreeMap<String, String>,
-    /// Round trip of an empty prepared statement.
-    pub round_trip: Probe,
-    /// COMMIT of a transaction that inserted one row.
-    pub commit: Probe,
-}
-
-/// A latency measured before the run, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Probe {
-    /// How often it was measured.
-    pub n: u64,
-    /// Median.
-    pub latency_ns_p50: u64,
-    /// 99th percentile.
-    pub latency_ns_p99: u64,
-}
+use crate::{
+    clock,
+    strategy::quoted,
+    target::{Probe, ServerInfo, ServerSample},
+};
 
 const DURABILITY: [&str; 9] = [
     "fsync",

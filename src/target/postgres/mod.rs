@@ -21,7 +21,6 @@ use tokio_postgres::{Client, error::SqlState};
 
 use self::{admin::Admin, socket::Connector};
 pub use self::{
-    info::{Probe, ServerInfo},
     options::{ConnectOptions, OptionsError},
     pool::{PgLease, PgPool},
     session::PgSession,
@@ -29,7 +28,9 @@ pub use self::{
 use crate::{
     rows::{Generator, RowSet, Verification},
     strategy::quoted,
-    target::{Operation, PoolSettings, ServerSample, TableSettings, Target, TargetError},
+    target::{
+        Operation, PoolSettings, ServerInfo, ServerSample, TableSettings, Target, TargetError,
+    },
 };
 
 /// A PostgreSQL server, and batchpilot's schema on it.
@@ -91,28 +92,6 @@ impl PgTarget {
         })
     }
 
-    /// Drops the schema and everything in it.
-    ///
-    /// # Errors
-    ///
-    /// [`TargetError`], with the name of what is left behind.
-    pub async fn close(self) -> Result<(), TargetError> {
-        let left_behind = |error: TargetError| {
-            let message = format!("schema {} is left behind: {error}", self.schema);
-            TargetError::Failed { message, sqlstate: None }
-        };
-        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
-        let client = self.admin.client().await.map_err(left_behind)?;
-        let dropped = client.batch_execute(&drop_schema).await;
-        dropped.map_err(|error| left_behind(error::of_session(&error)))
-    }
-
-    /// Asks the server to give up what [`Target::reset_table`] or [`Target::verify`] had it do, for a
-    /// caller that waits for that no longer.
-    pub async fn cancel(&self) {
-        self.admin.cancel().await;
-    }
-
     /// Returns the name of batchpilot's schema on the server.
     pub fn schema(&self) -> &str {
         &self.schema
@@ -121,15 +100,6 @@ impl PgTarget {
     /// Returns whether the role may ask for a CHECKPOINT; known once it was tried.
     pub fn may_checkpoint(&self) -> bool {
         !self.checkpoint_is_refused.load(Ordering::Relaxed)
-    }
-
-    /// Asks the server what it is, and measures round trip and commit.
-    ///
-    /// # Errors
-    ///
-    /// See [`TargetError`].
-    pub async fn info(&self) -> Result<ServerInfo, TargetError> {
-        info::collect(self).await.map_err(|error| error::of_session(&error))
     }
 
     async fn checkpoint(&self, client: &Client) -> Result<(), TargetError> {
@@ -211,6 +181,26 @@ impl Target for PgTarget {
         let table = format!("{}.{}", quoted(&self.schema), quoted(&self.table.name));
         let outcome = verify::verify(&client, &table, generator, confirmed, in_doubt).await;
         outcome.map_err(|error| error::of_session(&error))
+    }
+
+    async fn info(&self) -> Result<ServerInfo, TargetError> {
+        info::collect(self).await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn cancel(&self) {
+        self.admin.cancel().await;
+    }
+
+    /// Drops the schema and everything in it.
+    async fn close(self) -> Result<(), TargetError> {
+        let left_behind = |error: TargetError| {
+            let message = format!("schema {} is left behind: {error}", self.schema);
+            TargetError::Failed { message, sqlstate: None }
+        };
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
+        let client = self.admin.client().await.map_err(left_behind)?;
+        let dropped = client.batch_execute(&drop_schema).await;
+        dropped.map_err(|error| left_behind(error::of_session(&error)))
     }
 }
 

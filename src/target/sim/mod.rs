@@ -34,7 +34,8 @@ use crate::{
     clock::{self, Instant},
     rows::{Finding, Generator, RowRange, RowSet, Verification},
     target::{
-        Batch, Inserted, Operation, Pool, PoolSettings, ServerSample, Session, Target, TargetError,
+        Batch, Inserted, Operation, Pool, PoolSettings, ServerInfo, ServerSample, Session, Target,
+        TargetError,
     },
 };
 
@@ -193,6 +194,16 @@ impl Target for SimTarget {
             in_doubt_absent: count(&in_doubt, false),
             ..Verification::default()
         })
+    }
+
+    async fn info(&self) -> Result<ServerInfo, TargetError> {
+        Ok(ServerInfo { version: "simulated".to_owned(), ..ServerInfo::default() })
+    }
+
+    async fn cancel(&self) {}
+
+    async fn close(self) -> Result<(), TargetError> {
+        Ok(())
     }
 }
 
