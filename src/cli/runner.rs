@@ -24,12 +24,14 @@ use crate::{
     },
     report,
     rows::Generator,
-    target::{Target, TargetError, postgres::PgTarget},
+    target::{ServerInfo, Target, TargetError, postgres::PgTarget},
     verdict::{Judgement, Verdict},
 };
 
 /// How long the end of a run waits for the server to drop the schema.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much longer the server may take to let us in once the run was told to stop.
+const CONNECT_GRACE: Duration = Duration::from_secs(5);
 /// How much longer the last block's table may be read once the run was told to stop.
 const VERIFY_GRACE: Duration = Duration::from_secs(30);
 
@@ -86,7 +88,8 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     let generator = Generator::article_user(job.plan.seed);
     let connect =
         async { PgTarget::connect(server.options.clone(), &schema_name(), table, generator).await };
-    let begun = Run::begin(job, common, (directory, progress), Some(&server), connect).await;
+    let begun =
+        Run::begin(job, common, (directory, progress), Some(&server), connect, &signals.stop).await;
     measure(begun, common, Some(server), signals).await
 }
 
@@ -104,7 +107,7 @@ async fn measure<T: Target>(
                 // That the server does not stop either says less than why the run did not begin.
                 drop(server.close().await);
             }
-            return Err(error);
+            return signals.exit().ok_or(error);
         }
     };
     let outcome = run.blocks(signals).await;
@@ -155,6 +158,39 @@ async fn cpu_busy() -> Option<f64> {
     Some(SystemTime::now()?.busy_since(earlier))
 }
 
+/// Connects, and asks the server what it is; leaves nothing behind if it cannot, or is told to stop.
+async fn meet<T: Target>(
+    connect: impl Future<Output = Result<T, TargetError>>,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> anyhow::Result<(T, ServerInfo)> {
+    let stopped = || anyhow::anyhow!("stopped before the first block");
+    // Not at once: what is half made could not be taken back.
+    let target = tokio::select! {
+        target = connect => target?,
+        () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
+    };
+    progress.say("measuring round trip and commit");
+    let info = tokio::select! {
+        info = target.info() => info.map_err(anyhow::Error::from),
+        () = stop.cancelled() => {
+            // Its CHECKPOINT may take minutes.
+            drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+            Err(stopped())
+        }
+    };
+    match info {
+        Ok(info) => Ok((target, info)),
+        Err(error) => {
+            match tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await {
+                Ok(closed) => closed?,
+                Err(_) => anyhow::bail!("{error}; the schema is left to the next run"),
+            }
+            Err(error)
+        }
+    }
+}
+
 /// A run under way.
 struct Run<T> {
     directory: Directory,
@@ -174,28 +210,18 @@ impl<T: Target> Run<T> {
         (directory, progress): (Directory, Progress),
         server: Option<&Server>,
         connect: impl Future<Output = Result<T, TargetError>>,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
         let cpu_busy_before = cpu_busy().await;
-        let target = connect.await;
-        progress.say("measuring round trip and commit");
-        let (target, info) = match target {
-            Err(error) => (None, Err(error)),
-            Ok(target) => {
-                let info = target.info().await;
-                (Some(target), info)
-            }
-        };
-        let info = match info {
-            Ok(info) => info,
+        let met = meet(connect, &progress, stop).await;
+        let (target, info) = match met {
+            Ok(met) => met,
             Err(error) => {
                 progress.finish();
                 directory.discard();
-                if let Some(target) = target {
-                    target.close().await?;
-                }
-                return Err(error.into());
+                return Err(error);
             }
         };
         let cluster = server.and_then(|it| it.cluster.as_ref());
@@ -225,7 +251,7 @@ impl<T: Target> Run<T> {
             directory,
             progress,
             record,
-            target,
+            target: Some(target),
             time_limit: job.time_limit,
             started,
             system_time: SystemTime::now(),
