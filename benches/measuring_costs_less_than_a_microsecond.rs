@@ -21,6 +21,7 @@ fn samples() -> Vec<OperationSample> {
         service: spread(index),
         response: spread(index) + Duration::from_nanos(500),
         rows_wait: Duration::ZERO,
+        was_made_ready: false,
     };
     (0..OPERATIONS).map(sample).collect()
 }

@@ -2,14 +2,18 @@
 //!
 //! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
 
+mod control;
+
 use std::collections::BTreeSet;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
+pub use self::control::ControlPlan;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
+    controller::Setting,
     rows::Generator,
     scenario::{self, Scenario},
     strategy::Strategy,
@@ -52,9 +56,9 @@ pub struct CellPlan {
     pub name: String,
     /// How an operation carries its batch.
     pub strategy: Strategy,
-    /// Rows an operation carries.
+    /// Rows an operation carries; where a controller moves them, those that it starts with.
     pub batch_rows: u64,
-    /// Tasks that run operations at the same time.
+    /// Tasks that run operations at the same time; with a controller, at the start.
     pub workers: u32,
     /// Where transactions begin and end.
     pub transaction: Transaction,
@@ -70,6 +74,9 @@ pub struct CellPlan {
     pub stop: Stop,
     /// The pool of sessions.
     pub pool: PoolSettings,
+    /// What moves batch rows and workers, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<ControlPlan>,
 }
 
 /// Where transactions begin and end.
@@ -210,6 +217,11 @@ impl Plan {
 }
 
 impl CellPlan {
+    /// Where it starts, and without a controller stays.
+    pub fn setting(&self) -> Setting {
+        Setting { batch_rows: self.batch_rows, workers: self.workers }
+    }
+
     /// Returns the round trips that one operation of this cell waits for, the first use of a
     /// statement aside.
     pub fn round_trips_an_operation(&self) -> f64 {
@@ -228,6 +240,35 @@ impl CellPlan {
             Transaction::Autocommit | Transaction::Whole => statement,
             Transaction::Every(operations) => statement + 2.0 / f64::from(operations),
         }
+    }
+}
+
+impl Plan {
+    /// Takes the bounds of all controllers down to the sessions that the server has free.
+    ///
+    /// # Errors
+    ///
+    /// A controller that may not have so few workers.
+    pub fn clip_workers(&mut self, sessions_free: u32) -> Result<(), PlanError> {
+        for (index, cell) in self.cells.iter_mut().enumerate() {
+            let Some(controller) = cell.controller else { continue };
+            let (low, high) = controller.bounds.workers();
+            if high <= sessions_free {
+                continue;
+            }
+            let free = format!("the server has {sessions_free} sessions free for this role");
+            let Some(clipped) = controller.with_workers_at_most(sessions_free) else {
+                let problem = format!("{free}, and {low} workers at least were asked for");
+                return Err(PlanError::new(format!("cells[{index}].controller.workers"), problem));
+            };
+            self.notes.push(format!("{}: {sessions_free} workers at most: {free}", cell.name));
+            let start = clipped.controller(0).start().setting;
+            (cell.batch_rows, cell.workers) = (start.batch_rows, start.workers);
+            cell.pool.size_max = cell.pool.size_max.min(sessions_free);
+            cell.pool.idle_min = cell.pool.idle_min.min(start.workers);
+            cell.controller = Some(clipped);
+        }
+        Ok(())
     }
 }
 
@@ -275,12 +316,24 @@ fn resolve_cell(
     }
     let workers = cell.workers.unwrap_or(1);
     in_range(&format!("{key}.workers"), u64::from(workers), 1, u64::from(WORKERS_MAX))?;
-    let (strategy, batch_rows) = resolve_batch(key, cell, notes)?;
+    let strategy = resolve_strategy(key, cell)?;
     let transaction = resolve_transaction(key, cell)?;
     let returning = cell.returning.unwrap_or(false);
     if returning && matches!(strategy, Strategy::CopyText | Strategy::CopyBinary) {
         return Err(PlanError::new(format!("{key}.returning"), "COPY returns no rows; use false"));
     }
+    let columns = Generator::article_user(0).columns().len();
+    let pool_size_max = cell.pool.or(scenario.pool).and_then(|pool| pool.size_max);
+    let carrier = (strategy, columns);
+    let controller = control::resolve(key, cell, carrier, pool_size_max, notes)?;
+    let start = controller.map(|it| it.controller(0).start().setting);
+    let batch_rows = match start {
+        Some(start) => start.batch_rows,
+        None => resolve_batch(key, cell, carrier, notes)?,
+    };
+    let workers = start.map_or(workers, |start| start.workers);
+    let workers_max = controller.map_or(workers, |it| it.bounds.workers().1);
+    let on_error = if controller.is_some() { OnError::Collect } else { OnError::default() };
     Ok(CellPlan {
         name: cell.name.clone(),
         strategy,
@@ -289,51 +342,60 @@ fn resolve_cell(
         transaction,
         returning,
         prepared: cell.prepared.unwrap_or(true),
-        on_error: cell.on_error.unwrap_or_default(),
+        on_error: cell.on_error.unwrap_or(on_error),
         pace: resolve_pace(key, cell.pace)?,
-        stop: resolve_stop(key, cell.stop, scenario.stop)?,
-        pool: resolve_pool(key, cell, scenario, (workers, transaction), notes)?,
+        stop: resolve_stop(key, cell, scenario.stop)?,
+        pool: resolve_pool(key, cell, scenario, (workers, workers_max, transaction), notes)?,
+        controller,
     })
 }
 
-fn resolve_batch(
-    key: &str,
-    cell: &scenario::Cell,
-    notes: &mut Vec<String>,
-) -> Result<(Strategy, u64), PlanError> {
-    let single = cell.strategy == scenario::Strategy::SingleRow;
-    let mut batch_rows = cell.batch_rows.unwrap_or(if single { 1 } else { 1_000 });
-    in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
+fn resolve_strategy(key: &str, cell: &scenario::Cell) -> Result<Strategy, PlanError> {
     let in_flight = cell.in_flight.unwrap_or(IN_FLIGHT_DEFAULT);
     in_range(&format!("{key}.in_flight"), u64::from(in_flight), 1, BATCH_ROWS_MAX)?;
     if cell.in_flight.is_some() && cell.strategy != scenario::Strategy::Pipelined {
         let problem = "only `pipelined` has statements in flight; remove the key";
         return Err(PlanError::new(format!("{key}.in_flight"), problem));
     }
-    let in_flight = in_flight.min(u32::try_from(batch_rows).unwrap_or(u32::MAX));
-    let strategy = match cell.strategy {
+    let rows = if cell.controller.is_some() { BATCH_ROWS_MAX } else { batch_rows_of(cell) };
+    let in_flight = in_flight.min(u32::try_from(rows).unwrap_or(u32::MAX));
+    Ok(match cell.strategy {
         scenario::Strategy::SingleRow => Strategy::SingleRow,
         scenario::Strategy::Pipelined => Strategy::Pipelined { in_flight },
         scenario::Strategy::MultiRow => Strategy::MultiRow,
         scenario::Strategy::Unnest => Strategy::Unnest,
         scenario::Strategy::CopyText => Strategy::CopyText,
         scenario::Strategy::CopyBinary => Strategy::CopyBinary,
-    };
-    let columns = Generator::article_user(0).columns().len();
+    })
+}
+
+fn batch_rows_of(cell: &scenario::Cell) -> u64 {
+    let single = cell.strategy == scenario::Strategy::SingleRow;
+    cell.batch_rows.unwrap_or(if single { 1 } else { 1_000 })
+}
+
+fn resolve_batch(
+    key: &str,
+    cell: &scenario::Cell,
+    (strategy, columns): (Strategy, usize),
+    notes: &mut Vec<String>,
+) -> Result<u64, PlanError> {
+    let batch_rows = batch_rows_of(cell);
+    in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
     let most = strategy.batch_rows_max(columns);
-    if most < batch_rows {
-        if strategy == Strategy::SingleRow {
-            let problem = "single_row carries one row; use multi_row, or remove the key";
-            return Err(PlanError::new(format!("{key}.batch_rows"), problem));
-        }
-        notes.push(format!(
-            "{}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
-             parameters a statement, and a row has {columns}",
-            cell.name
-        ));
-        batch_rows = most;
+    if batch_rows <= most {
+        return Ok(batch_rows);
     }
-    Ok((strategy, batch_rows))
+    if strategy == Strategy::SingleRow {
+        let problem = "single_row carries one row; use multi_row, or remove the key";
+        return Err(PlanError::new(format!("{key}.batch_rows"), problem));
+    }
+    notes.push(format!(
+        "{}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
+         parameters a statement, and a row has {columns}",
+        cell.name
+    ));
+    Ok(most)
 }
 
 fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, PlanError> {
@@ -362,12 +424,15 @@ fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanErr
 
 fn resolve_stop(
     key: &str,
-    own: Option<scenario::Stop>,
+    cell: &scenario::Cell,
     common: Option<scenario::Stop>,
 ) -> Result<Stop, PlanError> {
-    let key = if own.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
-    let Some(stop) = own.or(common) else {
-        return Ok(Stop { rows: Some(100_000), seconds: None });
+    let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
+    let Some(stop) = cell.stop.or(common) else {
+        return Ok(match cell.controller {
+            None => Stop { rows: Some(100_000), seconds: None },
+            Some(_) => Stop { rows: None, seconds: Some(20.0) },
+        });
     };
     if stop.rows.is_none() && stop.seconds.is_none() {
         return Err(PlanError::new(key, "needs `rows`, `seconds` or both"));
@@ -388,12 +453,12 @@ fn resolve_pool(
     key: &str,
     cell: &scenario::Cell,
     scenario: &Scenario,
-    (workers, transaction): (u32, Transaction),
+    (workers, workers_max, transaction): (u32, u32, Transaction),
     notes: &mut Vec<String>,
 ) -> Result<PoolSettings, PlanError> {
     let key = if cell.pool.is_some() { format!("{key}.pool") } else { "pool".to_owned() };
     let pool = cell.pool.or(scenario.pool).unwrap_or_default();
-    let size_max = pool.size_max.unwrap_or(workers);
+    let size_max = pool.size_max.unwrap_or(workers_max);
     in_range(&format!("{key}.size_max"), u64::from(size_max), 1, u64::from(WORKERS_MAX))?;
     let idle_min = pool.idle_min.unwrap_or_else(|| workers.min(size_max));
     in_range(&format!("{key}.idle_min"), u64::from(idle_min), 0, u64::from(size_max))?;

@@ -9,6 +9,7 @@ mod run;
 mod runner;
 mod server;
 mod signals;
+mod steering;
 
 use std::{
     io::{self, Write},

@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{clock, clock::Instant, plan::Plan};
+use crate::{
+    clock,
+    clock::Instant,
+    controller::Decision,
+    measure::WindowSummary,
+    plan::Plan,
+    stats::format::{number, time_ns},
+};
 
 /// Time that a block costs beside its measured part, before the first one has been seen.
 const OVERHEAD_GUESS: Duration = Duration::from_millis(600);
@@ -55,6 +62,27 @@ impl Progress {
         let rate = rows_per_s.map_or(String::new(), |rate| format!("  {rate:.0} rows/s"));
         let left = humane(self.time_left(plan));
         self.bar.set_message(format!("{}{rate}  about {left} left", plan.cells[cell].name));
+        self.bar.tick();
+    }
+
+    /// A window of a block that is steered ended.
+    pub(super) fn show_decision(
+        &self,
+        plan: &Plan,
+        cell: usize,
+        window: &WindowSummary,
+        decision: &Decision,
+    ) {
+        let setting = |rows: u64, workers: u32| format!("{} x {workers}", number(rows as f64));
+        let here = setting(window.batch_rows, window.workers);
+        let best = setting(decision.incumbent.batch_rows, decision.incumbent.workers);
+        self.bar.set_message(format!(
+            "{}: {here}  {} rows/s  p99 {}  {}  best {best}",
+            plan.cells[cell].name,
+            number(window.rows_per_s().round()),
+            time_ns(window.service_ns_p99),
+            decision.state,
+        ));
         self.bar.tick();
     }
 

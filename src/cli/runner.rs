@@ -11,16 +11,17 @@ use super::{
     progress::Progress,
     server::Server,
     signals::Signals,
+    steering::Steering,
 };
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Fixed, Setting},
+    controller::{Decision, Policy},
     engine::{self, BlockOutcome, BlockSpec, Ended},
-    measure::Kind,
+    measure::{Kind, WindowSummary},
     plan::{BlockPlan, Plan},
     record::{
-        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, Record,
-        SCHEMA_VERSION, SystemTime, WindowRow,
+        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, JournalRow,
+        Record, RecordError, SCHEMA_VERSION, SystemTime, WindowRow,
     },
     report,
     rows::Generator,
@@ -158,9 +159,11 @@ async fn cpu_busy() -> Option<f64> {
     Some(SystemTime::now()?.busy_since(earlier))
 }
 
-/// Connects, and asks the server what it is; leaves nothing behind if it cannot, or is told to stop.
+/// Connects, asks the server what it is, and holds the plan to the sessions that it has free; leaves
+/// nothing behind if it cannot, or is told to stop.
 async fn meet<T: Target>(
     connect: impl Future<Output = Result<T, TargetError>>,
+    plan: &mut Plan,
     progress: &Progress,
     stop: &CancellationToken,
 ) -> anyhow::Result<(T, ServerInfo)> {
@@ -172,7 +175,10 @@ async fn meet<T: Target>(
     };
     progress.say("measuring round trip and commit");
     let info = tokio::select! {
-        info = target.info() => info.map_err(anyhow::Error::from),
+        info = target.info() => info.map_err(anyhow::Error::from).and_then(|info| {
+            info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
+            Ok(info)
+        }),
         () = stop.cancelled() => {
             // Its CHECKPOINT may take minutes.
             drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
@@ -215,7 +221,8 @@ impl<T: Target> Run<T> {
         let started = clock::now();
         let load_before = Host::load();
         let cpu_busy_before = cpu_busy().await;
-        let met = meet(connect, &progress, stop).await;
+        let mut plan = job.plan;
+        let met = meet(connect, &mut plan, &progress, stop).await;
         let (target, info) = match met {
             Ok(met) => met,
             Err(error) => {
@@ -242,8 +249,8 @@ impl<T: Target> Run<T> {
             finished_at: None,
             client_memory_peak_bytes: None,
             complete: false,
-            notes: job.plan.notes.clone(),
-            plan: job.plan,
+            notes: plan.notes.clone(),
+            plan,
             environment,
             blocks: Vec::new(),
         };
@@ -276,7 +283,9 @@ impl<T: Target> Run<T> {
             if signals.stop.is_cancelled() {
                 break;
             }
-            self.block(number, block, signals).await?;
+            let cell = &self.record.plan.cells[block.cell];
+            let mut steering = Steering::of(cell, block.seed);
+            self.block(number, block, &mut steering, signals).await?;
         }
         if signals.stop.is_cancelled() {
             self.record.notes.push("stopped by a signal; the blocks that had ended count".into());
@@ -303,10 +312,12 @@ impl<T: Target> Run<T> {
         &mut self,
         number: usize,
         block: &BlockPlan,
+        steering: &mut Steering,
         signals: &Signals,
     ) -> anyhow::Result<()> {
         let plan = self.record.plan.clone();
-        let cell = &plan.cells[block.cell];
+        let mut cell = plan.cells[block.cell].clone();
+        cell.stop.seconds = steering.seconds.or(cell.stop.seconds);
         self.progress.begin(&plan, block.cell);
         if self.is_verbose {
             let repetition = block.repetition;
@@ -322,25 +333,42 @@ impl<T: Target> Run<T> {
             }
         }
         let spec = BlockSpec {
-            cell,
+            cell: &cell,
             seed: block.seed,
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
             generator: Generator::article_user(block.seed),
             time: Time::Real,
         };
-        let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
-        let (directory, progress) = (&mut self.directory, &self.progress);
-        let mut lost = None;
-        let mut on_window = |window: &crate::measure::WindowSummary, _: &_| {
-            let row = WindowRow::new(number, &cell.name, block.repetition, window);
-            lost = directory.append_window(&row).err().or(lost.take());
-            progress.show(&plan, block.cell, Some(window.rows_per_s()));
+        let enough = signals.stop.child_token();
+        let mut notebook = Notebook {
+            directory: &mut self.directory,
+            progress: &self.progress,
+            plan: &plan,
+            place: (number, block),
+            policy: steering.policy,
+            lost: None,
         };
-        let stop = &signals.stop;
-        let mut controller = Fixed(setting);
-        let outcome = engine::run_block(target, spec, &mut controller, stop, &mut on_window).await;
-        let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
+        steering.helm.begin();
+        steering.watch.begin();
+        if let Some((policy, decision)) = steering.first() {
+            notebook.note(&JournalRow::new((number, &cell.name), policy, None, &decision));
+        }
+        let watch = &mut steering.watch;
+        let mut on_window = |window: &WindowSummary, decision: &Decision| {
+            notebook.window(window, decision);
+            if watch.take(window, decision) {
+                enough.cancel();
+            }
+        };
+        let helm = &mut steering.helm;
+        let outcome = engine::run_block(target, spec, helm, &enough, &mut on_window).await;
+        let lost = notebook.lost;
+        let mut outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
+        if outcome.ended == Ended::Stopped && !signals.stop.is_cancelled() {
+            // By its own rule: its controller has found what it sought.
+            outcome.ended = Ended::Done;
+        }
         // The block counts, whether or not its windows could be written.
         let booked = self.book(number, block, outcome, signals).await;
         lost.map_or(Ok(()), Err)?;
@@ -438,6 +466,38 @@ impl<T: Target> Run<T> {
             }
         }
         Ok(verdict)
+    }
+}
+
+/// Puts windows and decisions on disk as they come, and shows them.
+struct Notebook<'a> {
+    directory: &'a mut Directory,
+    progress: &'a Progress,
+    plan: &'a Plan,
+    /// The block, and its number.
+    place: (usize, &'a BlockPlan),
+    policy: Option<Policy>,
+    /// The last of what could not be written.
+    lost: Option<RecordError>,
+}
+
+impl Notebook<'_> {
+    fn window(&mut self, window: &WindowSummary, decision: &Decision) {
+        let (number, block) = self.place;
+        let name = &self.plan.cells[block.cell].name;
+        let row = WindowRow::new(number, name, block.repetition, window);
+        self.lost = self.directory.append_window(&row).err().or(self.lost.take());
+        match self.policy {
+            None => self.progress.show(self.plan, block.cell, Some(window.rows_per_s())),
+            Some(policy) => {
+                self.note(&JournalRow::new((number, name), policy, Some(window), decision));
+                self.progress.show_decision(self.plan, block.cell, window, decision);
+            }
+        }
+    }
+
+    fn note(&mut self, row: &JournalRow) {
+        self.lost = self.directory.append_decision(row).err().or(self.lost.take());
     }
 }
 

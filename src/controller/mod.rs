@@ -53,10 +53,32 @@ pub struct Goal {
 }
 
 /// Invariant: the least is at least 1 and at most the most.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "Ends", into = "Ends")]
 pub struct Bounds {
     batch_rows: (u64, u64),
     workers: (u32, u32),
+}
+
+/// Bounds as a file has them, which may exclude everything.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Ends {
+    batch_rows: (u64, u64),
+    workers: (u32, u32),
+}
+
+impl TryFrom<Ends> for Bounds {
+    type Error = &'static str;
+
+    fn try_from(ends: Ends) -> Result<Bounds, &'static str> {
+        Bounds::new(ends.batch_rows, ends.workers).ok_or("bounds that exclude every setting")
+    }
+}
+
+impl From<Bounds> for Ends {
+    fn from(Bounds { batch_rows, workers }: Bounds) -> Ends {
+        Ends { batch_rows, workers }
+    }
 }
 
 impl Bounds {

@@ -109,6 +109,8 @@ pub enum Ended {
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long operations in flight may take to end after the block's time is up.
 const DEADLINE_GRACE: Duration = Duration::from_secs(600);
+/// The same for a block that a controller steers: it looks for the best of a server that answers.
+const STEERED_GRACE: Duration = Duration::from_secs(60);
 /// How long counters before and after a block are waited for.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer an open loop may work off its backlog, as a share of the block's time.
@@ -239,7 +241,9 @@ impl<T: Target> Block<'_, T> {
         // One future for all turns of the loop: a new one in each would begin to wait anew.
         let end = self.shared.drain_until.or(self.shared.deadline);
         let halt = self.shared.halt.clone();
-        let patience = patience(end.map(|end| self.shared.started + end), halt);
+        let grace =
+            if self.spec.cell.controller.is_some() { STEERED_GRACE } else { DEADLINE_GRACE };
+        let patience = patience(end.map(|end| self.shared.started + end + grace), halt);
         tokio::pin!(patience);
         let mut abandoned = false;
         let mut is_ending = false;
@@ -340,15 +344,15 @@ async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
 }
 
 /// Waits for as long as operations in flight may take to end.
-async fn patience(deadline: Option<Instant>, halt: CancellationToken) {
+async fn patience(end: Option<Instant>, halt: CancellationToken) {
     let stopped = async {
         halt.cancelled().await;
         tokio::time::sleep(STOP_GRACE).await;
     };
-    let Some(deadline) = deadline else { return stopped.await };
+    let Some(end) = end else { return stopped.await };
     tokio::select! {
         () = stopped => (),
-        () = tokio::time::sleep_until(deadline + DEADLINE_GRACE) => (),
+        () = tokio::time::sleep_until(end) => (),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct OperationSample {
     pub response: Duration,
     /// Wait for rows to be built while the operation was on.
     pub rows_wait: Duration,
+    /// Whether its session, or its statement there, was made for it.
+    pub was_made_ready: bool,
 }
 
 /// What a block measured.
@@ -89,6 +91,7 @@ struct Counts {
     operations: u64,
     rows: u64,
     pushed_back: u64,
+    unreachable: u64,
     errors: u64,
     mixed: bool,
     rows_wait: Duration,
@@ -120,7 +123,7 @@ impl Recorder {
         self.window.operations += 1;
         self.window.rows += sample.rows;
         self.window.rows_wait += sample.rows_wait;
-        self.window.mixed |= sample.epoch != self.window_epoch;
+        self.window.mixed |= sample.epoch != self.window_epoch || sample.was_made_ready;
     }
 
     /// Takes in a COMMIT that belongs to no single operation.
@@ -131,6 +134,13 @@ impl Recorder {
     /// Takes in an attempt that the server pushed back, by SQLSTATE.
     pub fn record_pushed_back(&mut self, code: &str) {
         self.window.pushed_back += 1;
+        *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Takes in an attempt that found no server, by SQLSTATE or kind. It says nothing of how much the
+    /// server would take: in windows it counts as an error.
+    pub fn record_unreachable(&mut self, code: &str) {
+        self.window.unreachable += 1;
         *self.total.errors.entry(code.to_owned()).or_default() += 1;
     }
 
@@ -173,7 +183,7 @@ impl Recorder {
             operations: counts.operations,
             rows: counts.rows,
             pushed_back: counts.pushed_back,
-            errors: counts.errors,
+            errors: counts.errors + counts.unreachable,
             service_ns_mean: service.mean(),
             service_ns2_variance: deviation * deviation,
             service_ns_p50: service.value_at_quantile(0.5),
@@ -194,7 +204,7 @@ impl Recorder {
         self.window_histograms.reset();
         self.total.operations += counts.operations;
         self.total.rows += counts.rows;
-        self.total.pushed_back += counts.pushed_back;
+        self.total.pushed_back += counts.pushed_back + counts.unreachable;
         self.total.rows_wait += counts.rows_wait;
         self.total.windows += 1;
         self.total.windows_client_bound += u64::from(summary.client_bound);
@@ -235,6 +245,7 @@ mod tests {
             service: ms(5),
             response: ms(6),
             rows_wait: ms(0),
+            was_made_ready: false,
         }
     }
 

@@ -13,7 +13,10 @@ use hdrhistogram::serialization::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{BlockRecord, Record, SCHEMA_VERSION};
+use super::{
+    BlockRecord, Record, SCHEMA_VERSION,
+    journal::{Journal, JournalRow},
+};
 use crate::{
     measure::{Histograms, Kind, WindowSummary},
     plan::CellPlan,
@@ -56,6 +59,7 @@ pub struct Directory {
     windows: csv::Writer<File>,
     blocks: csv::Writer<File>,
     latency: File,
+    journal: Journal,
     /// Start of the interval log, in seconds since 1970.
     log_start: f64,
 }
@@ -181,6 +185,7 @@ impl Directory {
             windows: csv::Writer::from_writer(file(WINDOWS)?),
             blocks: csv::Writer::from_writer(file(BLOCKS)?),
             latency: file(LATENCY)?,
+            journal: Journal::default(),
             log_start: now.as_millisecond() as f64 / 1e3,
             path: path.clone(),
             made_parent,
@@ -241,6 +246,15 @@ impl Directory {
         let path = self.path.join(WINDOWS);
         self.windows.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.windows.flush().map_err(at(&path))
+    }
+
+    /// Appends a decision.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append_decision(&mut self, row: &JournalRow) -> Result<(), RecordError> {
+        self.journal.append(&self.path, row)
     }
 
     /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started
@@ -396,7 +410,7 @@ fn make_readable(file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
     let path = path.to_path_buf();
     move |source| RecordError::File { path: path.clone(), source }
 }

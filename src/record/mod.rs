@@ -6,6 +6,7 @@
 mod directory;
 mod environment;
 mod histogram;
+mod journal;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub use self::{
     directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
+    journal::{JournalRow, read_journal},
 };
 use crate::{
     measure::{Histograms, Kind},

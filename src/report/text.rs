@@ -98,8 +98,8 @@ fn plan_row(cell: &CellPlan) -> Vec<Cell> {
     vec![
         Cell::new(&cell.name),
         Cell::new(cell.strategy.name()),
-        right(number(cell.batch_rows as f64)),
-        right(cell.workers.to_string()),
+        right(settings::batch_rows(cell)),
+        right(settings::workers(cell)),
         Cell::new(settings::transaction(cell.transaction)),
         right(format!("{}..{}", cell.pool.idle_min, cell.pool.size_max)),
         Cell::new(settings::pace(cell.pace)),

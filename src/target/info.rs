@@ -19,6 +19,10 @@ pub struct ServerInfo {
     pub tls: Option<String>,
     /// Whether the role may ask for a CHECKPOINT before each block.
     pub may_checkpoint: bool,
+    /// Sessions that the role may still open, as far as the limits of server, database and role say;
+    /// `None` where that is not known.
+    #[serde(default)]
+    pub sessions_free: Option<u32>,
     /// Settings that decide what a commit is worth and costs.
     pub durability: BTreeMap<String, String>,
     /// Every other setting whose value is not the default one.

@@ -163,6 +163,7 @@ pub trait Pool: Send + Sync + 'static {
 /// One session. It runs one operation at a time.
 pub trait Session: Send {
     /// Makes ready for `operation` on batches of `batch_rows`: what is prepared here is not timed.
+    /// Returns whether anything had to be.
     ///
     /// # Errors
     ///
@@ -171,7 +172,7 @@ pub trait Session: Send {
         &mut self,
         operation: Operation,
         batch_rows: u64,
-    ) -> impl Future<Output = Result<(), TargetError>> + Send;
+    ) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
     /// Begins a transaction.
     ///
@@ -267,7 +268,16 @@ pub enum TargetError {
     },
 }
 
+/// `cannot_connect_now`: the server starts, stops or recovers.
+const CANNOT_CONNECT_NOW: &str = "57P03";
+
 impl TargetError {
+    /// Returns whether there is no server to speak to, for now or for good: that says nothing of what
+    /// one would take.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, TargetError::Connect { .. }) || self.code() == CANNOT_CONNECT_NOW
+    }
+
     /// Returns the SQLSTATE, or the kind of error where there is none: the key of error counts.
     pub fn code(&self) -> &str {
         match self {

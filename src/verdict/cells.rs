@@ -52,6 +52,12 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
     };
     let has_commit = matches!(plan.transaction, Transaction::Every(_)) && !commit.is_empty();
     let waits = added_waits(&blocks);
+    let operations: u64 = blocks.iter().map(|block| block.operations).sum();
+    let rows_an_operation = match plan.controller {
+        None => plan.batch_rows as f64,
+        // Of all its settings, on average.
+        Some(_) => rows.max(1) as f64 / operations.max(1) as f64,
+    };
     CellVerdict {
         cell,
         name: plan.name.clone(),
@@ -67,14 +73,14 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
         response_ns_p50: response.value_at_quantile(0.5),
         response_ns_p99: response.value_at_quantile(0.99),
         commit_ns_p50: (!commit.is_empty()).then(|| commit.value_at_quantile(0.5)),
-        round_trips_a_row: plan.round_trips_an_operation() / plan.batch_rows as f64,
+        round_trips_a_row: plan.round_trips_an_operation() / rows_an_operation,
         encode_share: share(Kind::Encode),
         commit_share: has_commit.then(|| share(Kind::Commit)),
         client_cpu_us_a_row: a_row(cpu_ns as f64 / 1e3),
         wal_bytes_a_row: server(|block| block.wal_bytes),
         full_page_images_a_row: server(|block| block.wal_full_page_images),
         rows,
-        operations: blocks.iter().map(|block| block.operations).sum(),
+        operations,
         wait_samples: waits.values().sum(),
         wait_events: shares(&waits),
         outliers: stats::outliers(&rates)

@@ -62,9 +62,9 @@ fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Opti
     if record.invalid_blocks().next().is_some() {
         return None;
     }
-    let closed = cells.iter().filter(|cell| is_closed(&record.plan.cells[cell.cell]));
+    let settled = cells.iter().filter(|cell| is_of_one_setting(&record.plan.cells[cell.cell]));
     let mut measured: Vec<(&CellVerdict, Estimate)> =
-        closed.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
+        settled.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
@@ -208,7 +208,7 @@ fn is_plain_of(cell: &CellPlan, own: &CellPlan) -> bool {
     };
     own.transaction == Transaction::Every(1)
         && own.batch_rows == 1
-        && is_closed(own)
+        && is_of_one_setting(own)
         && *cell == bare
 }
 
@@ -292,9 +292,10 @@ fn waits(cell: &CellVerdict) -> Option<String> {
     ))
 }
 
-/// The rate of an open loop is what was asked for, and says nothing of what could be had.
-fn is_closed(cell: &CellPlan) -> bool {
-    cell.pace == Pace::Closed
+/// Whether the rate of a cell is what its setting gives: that of an open loop is what was asked for,
+/// and where a controller moves the setting it is of many.
+fn is_of_one_setting(cell: &CellPlan) -> bool {
+    cell.pace == Pace::Closed && cell.controller.is_none()
 }
 
 /// Returns whether `one` is `many` with one worker. Its pool may be smaller, as its workers are few.
@@ -308,7 +309,7 @@ fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
     };
     let is_article_pair =
         one.transaction == Transaction::Whole && matches!(many.transaction, Transaction::Every(_));
-    is_closed(one)
+    is_of_one_setting(one)
         && *one == alone
         && many.workers <= many.pool.size_max
         && (one.transaction == many.transaction || is_article_pair)

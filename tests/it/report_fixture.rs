@@ -274,6 +274,7 @@ fn environment() -> Environment {
     };
     Environment {
         server: ServerInfo {
+            sessions_free: Some(97),
             version: "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled \
                       by gcc (Debian 12.2.0-14) 12.2.0, 64-bit"
                 .to_owned(),

@@ -39,6 +39,7 @@ fn cell(batch_rows: u64, workers: u32) -> CellPlan {
             acquire_timeout_ms: 1_000,
             idle_timeout_ms: 1_000,
         },
+        controller: None,
     }
 }
 

@@ -27,6 +27,23 @@ const DURABILITY: [&str; 9] = [
 const NOT_RECORDED: &str = "name !~ '(conninfo|password|command|passphrase)' \
                             AND name NOT LIKE '%_file' AND name NOT LIKE '%directory%'";
 
+/// A role that is no superuser may not use the sessions reserved for them; limits of database and
+/// role do not bind a superuser. Sources: PostgreSQL manual, `superuser_reserved_connections`,
+/// `reserved_connections` (16 and later), ALTER ROLE, ALTER DATABASE.
+const SESSIONS_FREE: &str = "\
+    SELECT least( \
+        current_setting('max_connections')::bigint \
+            - CASE WHEN role.rolsuper THEN 0 \
+              ELSE current_setting('superuser_reserved_connections')::bigint \
+                 + coalesce(current_setting('reserved_connections', true)::bigint, 0) END \
+            - (SELECT sum(numbackends) FROM pg_stat_database), \
+        CASE WHEN 0 <= role.rolconnlimit AND NOT role.rolsuper THEN role.rolconnlimit \
+            - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) END, \
+        CASE WHEN 0 <= place.datconnlimit AND NOT role.rolsuper THEN place.datconnlimit \
+            - (SELECT numbackends FROM pg_stat_database WHERE datid = place.oid) END)::bigint \
+    FROM pg_roles role, pg_database place \
+    WHERE role.rolname = current_user AND place.datname = current_database()";
+
 const PROBES_MAX: usize = 300;
 const COMMITS_MAX: usize = 100;
 const PROBE_TIME_MAX: Duration = Duration::from_millis(700);
@@ -47,6 +64,7 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
                WHERE ssl AND pid = pg_backend_pid()";
     let tls = admin.query_opt(tls, &[]).await?;
     let checkpoint = target.checkpoint(admin).await;
+    let sessions_free: Option<i64> = admin.query_one(SESSIONS_FREE, &[]).await?.get(0);
     Ok(ServerInfo {
         version,
         version_num: target.version,
@@ -54,6 +72,7 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
         unix_socket: target.options.is_unix_socket(),
         tls: tls.map(|row| row.get(0)),
         may_checkpoint: checkpoint.is_ok() && target.may_checkpoint(),
+        sessions_free: sessions_free.map(|free| u32::try_from(free.max(0)).unwrap_or(u32::MAX)),
         settings: settings
             .iter()
             .map(|row| (row.get(0), row.get(1)))

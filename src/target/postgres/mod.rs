@@ -163,8 +163,11 @@ impl Target for PgTarget {
     }
 
     async fn sample(&self) -> Result<ServerSample, TargetError> {
-        // Not a new session if it was lost: in the middle of a block nobody may wait for that.
-        let client = self.admin.as_it_is().await;
+        let mut client = self.admin.as_it_is().await;
+        if client.is_closed() {
+            // The caller bounds how long this may take: nobody waits for it in the middle of a block.
+            client = self.admin.client().await?;
+        }
         info::sample(&client, self.version).await.map_err(|error| error::of_session(&error))
     }
 

@@ -261,8 +261,8 @@ pub struct SimSession {
 }
 
 impl Session for SimSession {
-    async fn prepare(&mut self, _: Operation, _: u64) -> Result<(), TargetError> {
-        Ok(())
+    async fn prepare(&mut self, _: Operation, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     async fn begin(&mut self) -> Result<(), TargetError> {
