@@ -20,7 +20,8 @@ pub(super) fn run(arguments: &Report) -> anyhow::Result<Exit> {
         false => arguments.record.parent().unwrap_or(&arguments.record).to_path_buf(),
     };
     let windows = record::read_windows(&path).unwrap_or_default();
-    for (name, bytes) in crate::report::files(&record, &verdict, &windows) {
+    let journal = record::read_journal(&path).unwrap_or_default();
+    for (name, bytes) in crate::report::files(&record, &verdict, &windows, &journal) {
         Directory::replace_in(&path, name, &bytes)?;
     }
     match arguments.format {

@@ -452,7 +452,8 @@ impl<T: Target> Run<T> {
     fn show(&self, common: &Common) -> anyhow::Result<Verdict> {
         let verdict = Verdict::of(&self.record);
         let windows = record::read_windows(self.directory.path())?;
-        for (name, bytes) in report::files(&self.record, &verdict, &windows) {
+        let journal = record::read_journal(self.directory.path())?;
+        for (name, bytes) in report::files(&self.record, &verdict, &windows, &journal) {
             self.directory.replace(name, &bytes)?;
         }
         let mut json = Vec::new();

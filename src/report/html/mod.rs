@@ -34,7 +34,7 @@ struct Page<'a> {
     reasons: &'a [String],
     caveats: &'a [String],
     notes: &'a [String],
-    plots: [&'a str; 3],
+    plots: Vec<&'a str>,
     environment: Vec<Fact>,
     settings: Vec<Fact>,
     setup: Vec<SettingRow<'a>>,
@@ -86,7 +86,7 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         reasons: &verdict.reasons,
         caveats: &verdict.caveats,
         notes: &record.notes,
-        plots: [&plots.rates, &plots.latency, &plots.over_time],
+        plots: plots_of(plots),
         environment: facts::environment(record),
         settings: facts::settings(record),
         setup: tables::setup(record),
@@ -98,6 +98,11 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         command: &record.command,
     };
     environment.render_str(TEMPLATE, page).expect("the template names what a page has")
+}
+
+fn plots_of(plots: &Plots) -> Vec<&str> {
+    let Plots { rates, latency, over_time, steering } = plots;
+    steering.iter().chain([rates, latency, over_time]).map(String::as_str).collect()
 }
 
 fn band(validity: &Validity) -> Band {
