@@ -26,7 +26,7 @@ use self::{
     trouble::{Brace, Guard},
     watch::Watch,
 };
-use super::{Cell, Controller, Decision, Evidence, Goal, Wish, grid::STEPS_AN_OCTAVE};
+use super::{Cell, Controller, Decision, Evidence, Goal, RETUNE, Wish, grid::STEPS_AN_OCTAVE};
 use crate::measure::WindowSummary;
 
 const STEPS: isize = STEPS_AN_OCTAVE.cast_signed();
@@ -180,6 +180,7 @@ impl Pilot {
 
     fn go(&self, reason: &'static str) -> Decision {
         let state = match &self.step {
+            Step::Survey { .. } if self.is_settled => RETUNE,
             Step::Survey { .. } => "survey",
             Step::Ramp { .. } => "ramp",
             Step::Jump { .. } => "jump",
