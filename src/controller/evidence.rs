@@ -20,6 +20,8 @@ pub struct Evidence {
     pub log_rate: f64,
     /// Mean service latency in seconds.
     pub latency_s: f64,
+    /// Variance of the service latency, as a share of the square of its mean.
+    pub relative_variance: f64,
     /// 99th percentile of the service latency in seconds.
     pub p99_s: f64,
 }
@@ -68,6 +70,9 @@ impl Evidence {
         if let Some(flaw) = flaw {
             return Err(flaw);
         }
+        let mean_ns = window.service_ns_mean;
+        let relative_variance =
+            if 0.0 < mean_ns { window.service_ns2_variance / (mean_ns * mean_ns) } else { 0.0 };
         Ok(Evidence {
             at_s: (window.start + window.length).as_secs_f64(),
             length_s: window.length.as_secs_f64(),
@@ -75,7 +80,8 @@ impl Evidence {
             operations: window.operations,
             rows_per_s,
             log_rate: rows_per_s.ln(),
-            latency_s: window.service_ns_mean * 1e-9,
+            latency_s: mean_ns * 1e-9,
+            relative_variance,
             p99_s: window.service_ns_p99 as f64 * 1e-9,
         })
     }

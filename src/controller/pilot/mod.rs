@@ -14,6 +14,7 @@ mod model;
 mod pairs;
 mod probe;
 mod survey;
+mod tail;
 mod terrain;
 mod trouble;
 mod watch;

@@ -43,7 +43,7 @@ const SCOUTS: [(isize, isize); 9] = [
     (-3 * STEPS, 0),
 ];
 /// A scout may be predicted this far above the limit, once.
-const SCOUT_SLACK: f64 = 1.6;
+const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
 const SCOUT_LOSS_MAX: f64 = 0.7;
 /// Time in which a place is scouted once.

@@ -1,6 +1,6 @@
 //! What to do when home is not what it was: stalls, another server, a violated limit, push-back.
 
-use super::{Mode, Pilot, Step, model::Model, terrain::LIMIT_SHARE, watch::Alarm};
+use super::{Mode, Pilot, Step, model::Model, watch::Alarm};
 use crate::{
     controller::{Cell, Evidence, Flaw, Setting},
     stats::median,
@@ -26,6 +26,8 @@ const VIOLATIONS: u32 = 2;
 const FAR_ABOVE: f64 = 1.4;
 /// Latency over the predicted one below which the model, not the server, is to blame.
 const SLOWDOWN: f64 = 1.2;
+/// Share of the limit that is aimed at on a slower server: nearer than at home, since it passes.
+const BRACE_SHARE: f64 = 0.95;
 /// How long a place where the server pushed back, or the client was the limit, is left alone.
 const PUSHED_BACK_S: f64 = 30.0;
 const CLIENT_BOUND_S: f64 = 60.0;
@@ -190,7 +192,7 @@ impl Pilot {
         let limit_s = self.terrain.limit_s.expect("braces are about a limit");
         let keeps = |cell: &&Cell| {
             let latency_s = brace.slowdown * brace.model.latency_s(grid.setting(**cell));
-            self.terrain.p99_of_s(latency_s) <= LIMIT_SHARE * limit_s
+            self.terrain.p99_of_s(latency_s) <= BRACE_SHARE * limit_s
         };
         let rate = |cell: &Cell| brace.model.log_rate(grid.setting(*cell));
         let keeping = brace.trusted.iter().filter(keeps);
