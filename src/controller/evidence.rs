@@ -24,6 +24,9 @@ pub struct Evidence {
     pub relative_variance: f64,
     /// 99th percentile of the service latency in seconds.
     pub p99_s: f64,
+    /// Variance of the log rate that comes from counting: a window holds few operations, and cuts
+    /// some in two.
+    pub counting_variance: f64,
 }
 
 /// Why a window says nothing about its setting.
@@ -83,8 +86,18 @@ impl Evidence {
             latency_s: mean_ns * 1e-9,
             relative_variance,
             p99_s: window.service_ns_p99 as f64 * 1e-9,
+            counting_variance: counting_variance(window, relative_variance),
         })
     }
+}
+
+/// Variance of the count of a window, as a share of its square. Each worker is a renewal process:
+/// its count varies with the latency, and by a sixth for where the window begins and ends. Source:
+/// Cox, "Renewal theory", 1962, section 4.5, of many operations a worker.
+fn counting_variance(window: &WindowSummary, relative_variance: f64) -> f64 {
+    let operations = window.operations as f64;
+    let edges = f64::from(window.workers) / 6.0;
+    ((relative_variance * operations + edges) / (operations * operations)).min(1.0)
 }
 
 #[cfg(test)]
@@ -108,6 +121,11 @@ mod tests {
         let evidence = Evidence::of(&window()).unwrap();
         assert!((evidence.at_s - 2.5).abs() < 1e-9);
         assert!((evidence.log_rate - 2_000_f64.ln()).abs() < 1e-9);
+        let window = WindowSummary { workers: 6, service_ns_mean: 10.0, ..window() };
+        let evidence =
+            Evidence::of(&WindowSummary { service_ns2_variance: 30.0, ..window }).unwrap();
+        assert!((evidence.relative_variance - 0.3).abs() < 1e-9);
+        assert!((evidence.counting_variance - 0.04).abs() < 1e-9, "(0.3 x 10 + 6 / 6) / 10²");
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl Pilot {
             return reason;
         }
         let predicted = self.terrain.log_rate(self.home);
-        if let Some(alarm) = self.watch.take(evidence.log_rate, predicted) {
+        if let Some(alarm) =
+            self.watch.take(evidence.log_rate, evidence.counting_variance, predicted)
+        {
             return self.start_guard(alarm);
         }
         let reason = self.weigh(evidence);
