@@ -1,26 +1,30 @@
 //! What to do when home is not what it was: stalls, another server, a violated limit, push-back.
 
 use super::{Mode, Pilot, Step, model::Model, watch::Alarm};
-use crate::{
-    controller::{Cell, Evidence, Flaw, Setting},
-    stats::median,
-};
+use crate::controller::{Cell, Evidence, Flaw, Setting};
 
 /// How long a fall or a rise has to last to be another server: a checkpoint's stall lasts about
 /// 5 s, and to re-tune in one is to tune to it.
-const GUARD_DOWN_S: f64 = 7.0;
-const GUARD_UP_S: f64 = 3.0;
-/// Windows that have to be as before for a stall to be over.
+const GUARD_S: f64 = 7.0;
+/// Time that the rate is averaged over to tell whether it came back, and the shorter one in which
+/// it may be on its way: the mood of half a second says little.
+const BACK_S: f64 = 2.0;
+const COMING_S: f64 = 1.0;
+/// Share of the fall that has to be gone for it to have come back.
+const BACK: f64 = 0.5;
+/// Deviations of a window within which there is no fall at all.
+const NO_FALL_DEVIATIONS: f64 = 0.5;
+/// Windows in a row that are as fast as before for the brace to end.
 const CALM_WINDOWS: usize = 3;
-/// Distance from the level at which a window is as before: this, or this many deviations.
-const CALM: f64 = 0.13;
-const CALM_DEVIATIONS: f64 = 1.3;
-/// Windows that the new level is taken of, and those that the new data starts with.
-const LEVEL_WINDOWS: usize = 8;
+/// Growth of the distance that starts the wait anew: the guard was up before the stall began.
+const GROWTH: f64 = 1.5;
+/// Time that the new level is taken of, and windows that the new data starts with.
+const LEVEL_S: f64 = 3.0;
 const KEPT_WINDOWS: usize = 6;
-/// A smaller shift of the level is drift: this, or this many standard errors.
+/// A smaller shift of the level is drift: this, or this many deviations of a window. Neighbouring
+/// windows share their mood, so that the mean of a dozen varies by half as much as one does.
 const SHIFT_MIN: f64 = 0.08;
-const SHIFT_ERRORS: f64 = 1.6;
+const SHIFT_DEVIATIONS: f64 = 1.5;
 /// Windows in a row above the limit before anything is done, and how far above it one is enough.
 const VIOLATIONS: u32 = 2;
 const FAR_ABOVE: f64 = 1.4;
@@ -38,10 +42,31 @@ const WORKERS_LEFT: f64 = 0.7;
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     since_s: f64,
-    alarm: Alarm,
     /// The level before.
     level: f64,
+    /// The farthest that the average was from it.
+    farthest: f64,
     windows: Vec<Evidence>,
+}
+
+impl Guard {
+    /// Distance from the level of the average over the last while; `None` if it is not as long.
+    fn away(&self, over_s: f64) -> Option<f64> {
+        let (mut length_s, mut sum) = (0.0, 0.0);
+        for window in self.windows.iter().rev() {
+            sum += window.length_s * (window.log_rate - self.level);
+            length_s += window.length_s;
+            if over_s <= length_s + 1e-9 {
+                return Some(sum / length_s);
+            }
+        }
+        None
+    }
+
+    /// Whether an average this far away has come back.
+    fn is_back(&self, away: f64, deviation: f64) -> bool {
+        away.abs() < (BACK * self.farthest).max(NO_FALL_DEVIATIONS * deviation)
+    }
 }
 
 /// A limit is kept on a server that got slower, until it is as before or clearly another.
@@ -64,7 +89,8 @@ impl Pilot {
         let since_s = self.terrain.now_s;
         self.arrive();
         self.watch.reset();
-        self.step = Step::Guard(Guard { since_s, alarm, level, windows: Vec::new() });
+        let windows = Vec::new();
+        self.step = Step::Guard(Guard { since_s, level, farthest: 0.0, windows });
         match alarm {
             Alarm::Down => "slower than it was: hold, and see whether that stays",
             Alarm::Up => "faster than it was: hold, and see whether that stays",
@@ -74,27 +100,25 @@ impl Pilot {
     pub(super) fn guarded(&mut self, mut guard: Guard, evidence: &Evidence) -> &'static str {
         guard.windows.push(*evidence);
         let deviation = self.watch.deviation();
-        let log_rates: Vec<f64> = guard.windows.iter().map(|it| it.log_rate).collect();
-        let near = CALM.max(CALM_DEVIATIONS * deviation);
-        let is_near = |it: &&f64| (**it - guard.level).abs() < near;
-        if CALM_WINDOWS <= log_rates.iter().rev().take_while(is_near).count() {
+        let away = guard.away(BACK_S);
+        let farthest = away.map_or(0.0, f64::abs);
+        if GROWTH * guard.farthest < farthest && 0.0 < guard.farthest {
+            guard.since_s = self.terrain.now_s - BACK_S;
+        }
+        guard.farthest = guard.farthest.max(farthest);
+        if away.is_some_and(|it| guard.is_back(it, deviation)) {
             self.arrive();
             return "as before again: it was a stall";
         }
-        let patience_s = match guard.alarm {
-            Alarm::Down => GUARD_DOWN_S,
-            Alarm::Up => GUARD_UP_S,
-        };
-        if self.terrain.now_s - guard.since_s < patience_s {
+        let is_coming = guard.away(COMING_S).is_some_and(|it| guard.is_back(it, deviation));
+        let shift = guard.away(LEVEL_S).filter(|_| !is_coming);
+        let Some(shift) = shift.filter(|_| GUARD_S <= self.terrain.now_s - guard.since_s) else {
             self.step = Step::Guard(guard);
             return "wait whether that stays";
-        }
-        let tail = last(&log_rates, LEVEL_WINDOWS);
-        let level = median(tail);
-        let error = deviation / (tail.len() as f64 / 2.0).sqrt();
-        self.grounds = vec![("shift", level - guard.level)];
-        if (level - guard.level).abs() < SHIFT_MIN.max(SHIFT_ERRORS * error) {
-            self.watch.settle_at(level);
+        };
+        self.grounds = vec![("shift", shift)];
+        if shift.abs() < SHIFT_MIN.max(SHIFT_DEVIATIONS * deviation) {
+            self.watch.settle_at(guard.level + shift);
             self.arrive();
             return "it stays, and is small: the same server on another level";
         }
@@ -176,7 +200,7 @@ impl Pilot {
             self.watch.reset();
             return "as fast as before again: return home";
         }
-        if GUARD_DOWN_S < self.terrain.now_s - brace.since_s {
+        if GUARD_S < self.terrain.now_s - brace.since_s {
             let reason = "it stays slower: another server, look around anew";
             return self.retune(brace.at, &brace.windows, reason);
         }

@@ -19,6 +19,9 @@ const UP_ALARM: f64 = 12.0;
 const FORGET: f64 = 0.03;
 /// Deviations beyond which a window is not let into the level.
 const LEVEL_DEVIATIONS: f64 = 3.0;
+/// Windows that a level is worth that was carried across a move; one that rests on fewer rings no
+/// alarm.
+const CARRIED_WINDOWS: u32 = 8;
 /// Windows that the deviation is taken of, and the least for it.
 const DEVIATION_WINDOWS: usize = 80;
 const DEVIATION_WINDOWS_MIN: usize = 12;
@@ -86,7 +89,7 @@ impl Watch {
     pub(super) fn moved(&mut self, delta: f64) {
         self.reset();
         self.level = self.level.map(|it| it + delta);
-        self.windows = 0;
+        self.windows = self.windows.min(CARRIED_WINDOWS);
     }
 
     /// The server is another one.
@@ -106,7 +109,7 @@ impl Watch {
     ) -> Option<Alarm> {
         let Some(level) = self.level else {
             self.level = Some(predicted.unwrap_or(log_rate));
-            self.windows = 2;
+            self.windows = 0;
             return None;
         };
         let away = log_rate - level;
@@ -123,12 +126,14 @@ impl Watch {
         let z = away / self.deviation.hypot(excess.sqrt());
         self.down = (self.down + (-z).min(DEVIATIONS_MAX) - ALLOWANCE).max(0.0);
         self.up = (self.up + z.min(DEVIATIONS_MAX) - ALLOWANCE).max(0.0);
-        if z.abs() < LEVEL_DEVIATIONS {
+        let is_new = self.windows < CARRIED_WINDOWS;
+        if z.abs() < LEVEL_DEVIATIONS || is_new {
             self.windows = self.windows.saturating_add(1);
             let share = FORGET.max(1.0 / (f64::from(self.windows) + 2.0));
             self.level = Some(level + share * away);
         }
         match () {
+            () if is_new => None,
             () if DOWN_ALARM < self.down => Some(Alarm::Down),
             () if UP_ALARM < self.up => Some(Alarm::Up),
             () => None,
