@@ -13,6 +13,7 @@
 mod model;
 mod pairs;
 mod probe;
+mod spell;
 mod survey;
 mod tail;
 mod terrain;

@@ -1,25 +1,14 @@
 //! What to do when home is not what it was: stalls, another server, a violated limit, push-back.
 
-use super::{Mode, Pilot, Step, model::Model, watch::Alarm};
+use super::{
+    Mode, Pilot, Step,
+    model::Model,
+    spell::{Outlook, Spell},
+    watch::Alarm,
+};
 use crate::controller::{Cell, Evidence, Flaw, Setting};
 
-/// How long a fall or a rise has to last to be another server: a checkpoint's stall lasts about
-/// 5 s, and to re-tune in one is to tune to it.
-const GUARD_S: f64 = 7.0;
-/// Time that the rate is averaged over to tell whether it came back, and the shorter one in which
-/// it may be on its way: the mood of half a second says little.
-const BACK_S: f64 = 2.0;
-const COMING_S: f64 = 1.0;
-/// Share of the fall that has to be gone for it to have come back.
-const BACK: f64 = 0.5;
-/// Deviations of a window within which there is no fall at all.
-const NO_FALL_DEVIATIONS: f64 = 0.5;
-/// Windows in a row that are as fast as before for the brace to end.
-const CALM_WINDOWS: usize = 3;
-/// Growth of the distance that starts the wait anew: the guard was up before the stall began.
-const GROWTH: f64 = 1.5;
-/// Time that the new level is taken of, and windows that the new data starts with.
-const LEVEL_S: f64 = 3.0;
+/// Windows that the new data starts with.
 const KEPT_WINDOWS: usize = 6;
 /// A smaller shift of the level is drift: this, or this many deviations of a window. Neighbouring
 /// windows share their mood, so that the mean of a dozen varies by half as much as one does.
@@ -41,40 +30,17 @@ const WORKERS_LEFT: f64 = 0.7;
 /// Home is held to see whether a change stays.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
-    since_s: f64,
+    spell: Spell,
     /// The level before.
     level: f64,
-    /// The farthest that the average was from it.
-    farthest: f64,
     windows: Vec<Evidence>,
-}
-
-impl Guard {
-    /// Distance from the level of the average over the last while; `None` if it is not as long.
-    fn away(&self, over_s: f64) -> Option<f64> {
-        let (mut length_s, mut sum) = (0.0, 0.0);
-        for window in self.windows.iter().rev() {
-            sum += window.length_s * (window.log_rate - self.level);
-            length_s += window.length_s;
-            if over_s <= length_s + 1e-9 {
-                return Some(sum / length_s);
-            }
-        }
-        None
-    }
-
-    /// Whether an average this far away has come back.
-    fn is_back(&self, away: f64, deviation: f64) -> bool {
-        away.abs() < (BACK * self.farthest).max(NO_FALL_DEVIATIONS * deviation)
-    }
 }
 
 /// A limit is kept on a server that got slower, until it is as before or clearly another.
 #[derive(Clone, Debug)]
 pub(super) struct Brace {
     pub(super) at: Cell,
-    since_s: f64,
-    calm: usize,
+    spell: Spell,
     windows: Vec<(Cell, Evidence)>,
     /// The model and the places it was trusted at, before.
     model: Model,
@@ -86,11 +52,10 @@ pub(super) struct Brace {
 impl Pilot {
     pub(super) fn start_guard(&mut self, alarm: Alarm) -> &'static str {
         let level = self.watch.level().expect("an alarm is about a level");
-        let since_s = self.terrain.now_s;
         self.arrive();
         self.watch.reset();
-        let windows = Vec::new();
-        self.step = Step::Guard(Guard { since_s, level, farthest: 0.0, windows });
+        let spell = Spell::new(self.terrain.now_s);
+        self.step = Step::Guard(Guard { spell, level, windows: Vec::new() });
         match alarm {
             Alarm::Down => "slower than it was: hold, and see whether that stays",
             Alarm::Up => "faster than it was: hold, and see whether that stays",
@@ -100,21 +65,17 @@ impl Pilot {
     pub(super) fn guarded(&mut self, mut guard: Guard, evidence: &Evidence) -> &'static str {
         guard.windows.push(*evidence);
         let deviation = self.watch.deviation();
-        let away = guard.away(BACK_S);
-        let farthest = away.map_or(0.0, f64::abs);
-        if GROWTH * guard.farthest < farthest && 0.0 < guard.farthest {
-            guard.since_s = self.terrain.now_s - BACK_S;
-        }
-        guard.farthest = guard.farthest.max(farthest);
-        if away.is_some_and(|it| guard.is_back(it, deviation)) {
-            self.arrive();
-            return "as before again: it was a stall";
-        }
-        let is_coming = guard.away(COMING_S).is_some_and(|it| guard.is_back(it, deviation));
-        let shift = guard.away(LEVEL_S).filter(|_| !is_coming);
-        let Some(shift) = shift.filter(|_| GUARD_S <= self.terrain.now_s - guard.since_s) else {
-            self.step = Step::Guard(guard);
-            return "wait whether that stays";
+        let away = evidence.log_rate - guard.level;
+        let shift = match self.take_spell(&mut guard.spell, evidence, away) {
+            Outlook::Passed => {
+                self.arrive();
+                return "as before again: it was a stall";
+            }
+            Outlook::Open => {
+                self.step = Step::Guard(guard);
+                return "wait whether that stays";
+            }
+            Outlook::Stays(shift) => shift,
         };
         self.grounds = vec![("shift", shift)];
         if shift.abs() < SHIFT_MIN.max(SHIFT_DEVIATIONS * deviation) {
@@ -125,6 +86,10 @@ impl Pilot {
         let home = self.home;
         let windows: Vec<_> = guard.windows.into_iter().map(|it| (home, it)).collect();
         self.retune(home, &windows, "it stays: another server, look around anew")
+    }
+
+    fn take_spell(&self, spell: &mut Spell, evidence: &Evidence, away: f64) -> Outlook {
+        spell.take(self.terrain.now_s, evidence.length_s, away, self.watch.deviation())
     }
 
     /// Drops what was known of another server. Old windows that count little are not forgotten:
@@ -176,8 +141,7 @@ impl Pilot {
         let model = self.terrain.model.clone().expect("it predicted the latency");
         let mut brace = Brace {
             at: self.home,
-            since_s: self.terrain.now_s,
-            calm: 0,
+            spell: Spell::new(self.terrain.now_s),
             windows: Vec::new(),
             model,
             trusted: self.terrain.trusted(),
@@ -193,16 +157,18 @@ impl Pilot {
         let setting = self.terrain.grid.setting(brace.at);
         let slowdown = evidence.latency_s / brace.model.latency_s(setting);
         brace.slowdown = f64::midpoint(brace.slowdown, slowdown).max(1.0);
-        brace.calm = if slowdown < SLOWDOWN { brace.calm + 1 } else { 0 };
         self.grounds = vec![("slowdown", slowdown)];
-        if CALM_WINDOWS <= brace.calm {
-            self.arrive();
-            self.watch.reset();
-            return "as fast as before again: return home";
-        }
-        if GUARD_S < self.terrain.now_s - brace.since_s {
-            let reason = "it stays slower: another server, look around anew";
-            return self.retune(brace.at, &brace.windows, reason);
+        match self.take_spell(&mut brace.spell, evidence, -slowdown.ln()) {
+            Outlook::Passed => {
+                self.arrive();
+                self.watch.reset();
+                return "as fast as before again: return home";
+            }
+            Outlook::Stays(_) => {
+                let reason = "it stays slower: another server, look around anew";
+                return self.retune(brace.at, &brace.windows, reason);
+            }
+            Outlook::Open => (),
         }
         brace.at = self.braced_place(&brace);
         self.step = Step::Brace(brace);
