@@ -17,7 +17,7 @@ pub use self::{
 use std::time::Duration;
 
 use crate::{
-    controller::{Bounds, Controller, Goal, Grid},
+    controller::{Bounds, Controller, Goal, Grid, RETUNE},
     target::sim::{Case, Family},
 };
 
@@ -42,11 +42,16 @@ pub fn goal(case: &Case, seed: u64) -> Goal {
 pub fn run(case: &Case, seed: u64, controller: &mut dyn Controller) -> Path {
     let mut windows = Windows::new(case, seed);
     let mut decision = controller.start();
+    let mut retunes_s = Vec::new();
     while windows.at_s() < case.horizon_s {
         let window = windows.next(decision.setting, decision.wish);
-        decision = controller.decide(&window);
+        let next = controller.decide(&window);
+        if next.state == RETUNE && decision.state != RETUNE {
+            retunes_s.push(windows.at_s());
+        }
+        decision = next;
     }
-    Path { segments: windows.into_segments(), incumbent: decision.incumbent }
+    Path { segments: windows.into_segments(), incumbent: decision.incumbent, retunes_s }
 }
 
 #[cfg(test)]

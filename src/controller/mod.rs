@@ -143,6 +143,9 @@ impl Wish {
     }
 }
 
+/// State of a controller that takes the server for another one, and looks around anew.
+pub const RETUNE: &str = "retune";
+
 /// What to do, and why. State, reason and grounds go into the record, verbatim.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {

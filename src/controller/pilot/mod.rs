@@ -13,7 +13,9 @@
 mod model;
 mod pairs;
 mod probe;
+mod spell;
 mod survey;
+mod tail;
 mod terrain;
 mod trouble;
 mod watch;
@@ -26,13 +28,13 @@ use self::{
     trouble::{Brace, Guard},
     watch::Watch,
 };
-use super::{Cell, Controller, Decision, Evidence, Goal, Wish, grid::STEPS_AN_OCTAVE};
+use super::{Cell, Controller, Decision, Evidence, Goal, RETUNE, Wish, grid::STEPS_AN_OCTAVE};
 use crate::measure::WindowSummary;
 
 const STEPS: isize = STEPS_AN_OCTAVE.cast_signed();
-/// Length of a window that is one of few at its place, and of one at home or a probe from it.
-const LOOK_MS: u64 = 400;
-const HOLD_MS: u64 = 500;
+/// Length of a window. The closer in time a probe and the windows at home around it, the more of
+/// the server's mood cancels, and the less a probe costs; where operations are slow it is longer.
+const WINDOW_MS: u64 = 250;
 
 /// What the window under way is for.
 #[derive(Clone, Debug)]
@@ -170,7 +172,9 @@ impl Pilot {
             return reason;
         }
         let predicted = self.terrain.log_rate(self.home);
-        if let Some(alarm) = self.watch.take(evidence.log_rate, predicted) {
+        if let Some(alarm) =
+            self.watch.take(evidence.log_rate, evidence.counting_variance, predicted)
+        {
             return self.start_guard(alarm);
         }
         let reason = self.weigh(evidence);
@@ -179,18 +183,19 @@ impl Pilot {
     }
 
     fn go(&self, reason: &'static str) -> Decision {
-        let (state, ms) = match &self.step {
-            Step::Survey { .. } => ("survey", LOOK_MS),
-            Step::Ramp { .. } => ("ramp", LOOK_MS),
-            Step::Jump { .. } => ("jump", LOOK_MS),
-            Step::Home | Step::Away { .. } if self.mode == Mode::Search => ("search", HOLD_MS),
-            Step::Home | Step::Away { .. } => ("cruise", HOLD_MS),
-            Step::Guard(_) => ("guard", HOLD_MS),
-            Step::Brace(_) => ("brace", HOLD_MS),
+        let state = match &self.step {
+            Step::Survey { .. } if self.is_settled => RETUNE,
+            Step::Survey { .. } => "survey",
+            Step::Ramp { .. } => "ramp",
+            Step::Jump { .. } => "jump",
+            Step::Home | Step::Away { .. } if self.mode == Mode::Search => "search",
+            Step::Home | Step::Away { .. } => "cruise",
+            Step::Guard(_) => "guard",
+            Step::Brace(_) => "brace",
         };
         let grid = &self.terrain.grid;
         let decision = Decision::settle(grid.setting(self.place()), state, reason);
-        Decision { incumbent: grid.setting(self.home), ..decision }.wishing(Wish::of_ms(ms))
+        Decision { incumbent: grid.setting(self.home), ..decision }.wishing(Wish::of_ms(WINDOW_MS))
     }
 }
 

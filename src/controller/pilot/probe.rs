@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Mode, Pilot, STEPS, Step,
-    pairs::{Belief, Prior},
+    pairs::{Belief, Prior, Window},
 };
 use crate::controller::{Cell, Evidence};
 
@@ -43,7 +43,7 @@ const SCOUTS: [(isize, isize); 9] = [
     (-3 * STEPS, 0),
 ];
 /// A scout may be predicted this far above the limit, once.
-const SCOUT_SLACK: f64 = 1.6;
+const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
 const SCOUT_LOSS_MAX: f64 = 0.7;
 /// Time in which a place is scouted once.
@@ -71,10 +71,12 @@ impl Pilot {
         let (Some(before), away) = (before, self.away.take()) else {
             return "the first window here";
         };
-        self.pairs.at_home(before.log_rate, evidence.log_rate);
+        let window =
+            |it: &Evidence| Window { log_rate: it.log_rate, counting: it.counting_variance };
+        self.pairs.at_home(&window(&before), &window(evidence));
         let Some((cell, probe)) = away else { return "hold" };
-        let log_rates = (before.log_rate, probe.log_rate, evidence.log_rate);
-        if !self.pairs.probe(cell, evidence.at_s, log_rates.0, log_rates.1, log_rates.2) {
+        let windows = [&before, &probe, evidence].map(window);
+        if !self.pairs.probe(cell, evidence.at_s, windows) {
             return "the server's mood changed around the probe: it says nothing";
         }
         self.terrain.learn(cell, &probe);

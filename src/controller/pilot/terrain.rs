@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Data, Model};
+use super::{
+    model::{Data, Model},
+    tail::Tail,
+};
 use crate::controller::{Cell, Evidence, Goal, Grid, grid::STEPS_AN_OCTAVE};
 
 /// How far from a measured place the model is believed: steps of batch rows, and of workers.
@@ -13,12 +16,8 @@ const SLOWER_MAX: f64 = 4.0;
 const LATENCY_S: f64 = 0.25;
 /// Octaves above home that are tried while there is no model to tell the latency.
 const OCTAVES_WITHOUT_MODEL: f64 = 2.1;
-/// Share of the limit that is aimed at.
-pub(super) const LIMIT_SHARE: f64 = 0.95;
-/// Operations of a window that tell its p99.
-const TAIL_OPERATIONS: u64 = 60;
-/// Least share of a window in the tail.
-const TAIL_FORGET: f64 = 0.06;
+/// Share of the limit that is aimed at: the p99 of a window scatters by a tenth around its own.
+pub(super) const LIMIT_SHARE: f64 = 0.88;
 
 /// Places with at least as many rows and workers are left alone for a while.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +35,7 @@ pub(super) struct Terrain {
     pub(super) model: Option<Model>,
     /// How far the truth lies from the model, as a logarithm.
     pub(super) misfit: f64,
-    /// Logarithm of the ratio of p99 to the mean latency: it is much the same everywhere.
-    tail: f64,
-    tail_windows: u32,
+    tail: Tail,
     bars: Vec<Bar>,
 }
 
@@ -51,8 +48,7 @@ impl Terrain {
             limit_s: goal.p99_limit.map(|it| it.as_secs_f64()),
             model: None,
             misfit: 0.05,
-            tail: 1.8_f64.ln(),
-            tail_windows: 0,
+            tail: Tail::default(),
             bars: Vec::new(),
         }
     }
@@ -64,14 +60,7 @@ impl Terrain {
 
     /// Takes in the tail of any window.
     pub(super) fn learn_tail(&mut self, evidence: &Evidence) {
-        if evidence.operations < TAIL_OPERATIONS || evidence.latency_s <= 0.0 {
-            return;
-        }
-        self.tail_windows = self.tail_windows.saturating_add(1);
-        let share = TAIL_FORGET.max(1.0 / (f64::from(self.tail_windows) + 1.0));
-        // A window whose p99 is 0 was measured too coarsely to tell.
-        let ratio = (evidence.p99_s / evidence.latency_s).max(1.0);
-        self.tail += share * (ratio.ln() - self.tail);
+        self.tail.learn(evidence);
     }
 
     pub(super) fn fit(&mut self, noise: f64) {
@@ -104,7 +93,7 @@ impl Terrain {
 
     /// The p99 that comes with a mean latency.
     pub(super) fn p99_of_s(&self, latency_s: f64) -> f64 {
-        latency_s * self.tail.exp()
+        latency_s * self.tail.ratio()
     }
 
     /// Whether p99 is predicted to stay within `slack` times the share of the limit aimed at.
