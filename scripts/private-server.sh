@@ -2,7 +2,7 @@
 # whether to measure on a machine that is not idle.
 #
 # start_server makes a cluster in $work, durable as PostgreSQL ships, that only a Unix-domain socket
-# in $work/server leads to; clean_up, for a trap, stops it and removes $work.
+# in $work/server leads to; stop_server stops it and removes $work, as does clean_up, for a trap.
 # shellcheck shell=bash disable=SC2154
 
 readonly load_max=0.5
@@ -48,14 +48,19 @@ as_server() {
     (cd "$work/server" && "${server_user[@]+"${server_user[@]}"}" "$pg_bin/$program" "$@")
 }
 
+stop_server() {
+    if $server_is_up; then
+        as_server pg_ctl -s -m immediate -D "$work/server/data" stop >/dev/null 2>&1 || true
+        server_is_up=false
+    fi
+    rm -rf -- "$work"
+    work=''
+}
+
 clean_up() {
     local status=$?
     trap '' INT TERM
-    if [[ -z $work ]]; then return; fi
-    if $server_is_up; then
-        as_server pg_ctl -s -m immediate -D "$work/server/data" stop >/dev/null 2>&1 || true
-    fi
-    rm -rf -- "$work"
+    if [[ -n $work ]]; then stop_server; fi
     exit "$status"
 }
 
