@@ -159,7 +159,8 @@ pub async fn run_block<T: Target>(
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
     outcome.wait_events = wait_events;
-    if let (Some(before), Some(after)) = (before, sample(target).await) {
+    // A server that left operations unanswered is not asked for counters.
+    if !abandoned && let (Some(before), Some(after)) = (before, sample(target).await) {
         outcome.samples = Some((before, after));
     }
     Ok(outcome)
@@ -295,7 +296,7 @@ impl<T: Target> Block<'_, T> {
     fn is_ripe(&self) -> bool {
         let shared = &self.shared;
         let (_, epoch) = shared.limiter.current();
-        let at = shared.started.elapsed();
+        let at = clock::since(shared.started);
         shared.recorder().is_ripe(at, epoch, self.wish.length, self.wish.operations)
     }
 
@@ -304,7 +305,7 @@ impl<T: Target> Block<'_, T> {
         let shared = &self.shared;
         let cpu = clock::process_cpu_time();
         let worker_cpu = clock::worker_cpu_time(self.spec.client_threads);
-        let at = shared.started.elapsed();
+        let at = clock::since(shared.started);
         let (setting, epoch) = shared.limiter.current();
         let summary = shared.recorder().roll(&Roll {
             at,
@@ -324,7 +325,7 @@ impl<T: Target> Block<'_, T> {
 
     /// Asks the server what it did since the last window, and does not wait long for an answer.
     async fn activity(&mut self) -> Option<Activity> {
-        let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
+        let sample = clock::timeout(self.spec.window / 2, self.target.sample());
         let sample = sample.await.ok()?.ok()?;
         for event in &sample.wait_events {
             *self.wait_events.entry(event.clone()).or_default() += 1;
@@ -340,19 +341,19 @@ impl<T: Target> Block<'_, T> {
 
 /// Asks for the server's counters, and does without them if it does not answer.
 async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
-    tokio::time::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
+    clock::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
 }
 
 /// Waits for as long as operations in flight may take to end.
 async fn patience(end: Option<Instant>, halt: CancellationToken) {
     let stopped = async {
         halt.cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
+        clock::sleep(STOP_GRACE).await;
     };
     let Some(end) = end else { return stopped.await };
     tokio::select! {
         () = stopped => (),
-        () = tokio::time::sleep_until(end) => (),
+        () = clock::sleep_until(end) => (),
     }
 }
 
@@ -363,7 +364,7 @@ async fn finish<P: Pool>(
     stopped: bool,
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
-    let now = shared.started.elapsed();
+    let now = clock::since(shared.started);
     let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
     let never_started =
         if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
@@ -399,8 +400,4 @@ async fn finish<P: Pool>(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn since(start: Instant) -> Duration {
-    start.elapsed()
 }

@@ -13,11 +13,10 @@ use super::{
     limiter::Limiter,
     lock,
     pacer::Pacer,
-    since,
     supply::{Reserved, Supply},
 };
 use crate::{
-    clock::{self, Alarm, Instant, Time},
+    clock::{self, Alarm, Instant, Time, since},
     measure::{OperationSample, Recorder},
     plan::{OnError, Transaction},
     rows::{RowRange, RowSet},
@@ -255,7 +254,7 @@ impl<P: Pool> Shared<P> {
                         false => self.recorder().record_pushed_back(failure.error.code()),
                     }
                     batch.rewind();
-                    tokio::time::sleep(delay).await;
+                    clock::sleep(delay).await;
                 }
             }
         }
