@@ -282,6 +282,7 @@ fn environment() -> Environment {
             unix_socket: true,
             tls: None,
             may_checkpoint: true,
+            sessions_free: None,
             durability: settings(&[
                 ("fsync", "on"),
                 ("full_page_writes", "on"),
