@@ -3,6 +3,7 @@
 //! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
 
 mod control;
+mod tuning;
 
 use std::collections::BTreeSet;
 
@@ -10,10 +11,13 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-pub use self::control::ControlPlan;
+pub use self::{
+    control::ControlPlan,
+    tuning::{Contender, Role, TuningPlan},
+};
+pub use crate::controller::Setting;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
-    controller::Setting,
     rows::Generator,
     scenario::{self, Scenario},
     strategy::Strategy,
@@ -47,6 +51,9 @@ pub struct Plan {
     pub claims: Vec<ClaimPlan>,
     /// What was clamped, in words.
     pub notes: Vec<String>,
+    /// What a search for the best setting is made of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<TuningPlan>,
 }
 
 /// One setting to measure.
@@ -212,6 +219,7 @@ impl Plan {
             cells,
             claims,
             notes,
+            tuning: None,
         })
     }
 }
@@ -279,10 +287,15 @@ fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<BlockPlan> {
     for repetition in 0..repetitions {
         let mut order: Vec<usize> = (0..cells).collect();
         order.shuffle(&mut random);
-        let seed = seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition));
+        let seed = block_seed(seed, repetition);
         blocks.extend(order.into_iter().map(|cell| BlockPlan { cell, repetition, seed }));
     }
     blocks
+}
+
+/// The same for all blocks of a repetition.
+fn block_seed(seed: u64, repetition: u32) -> u64 {
+    seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition))
 }
 
 fn resolve_table(table: &scenario::Table) -> Result<TableSettings, PlanError> {

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     clock,
     clock::Instant,
-    controller::Decision,
+    controller::{Decision, Setting},
     measure::WindowSummary,
     plan::Plan,
     stats::format::{number, time_ns},
@@ -34,7 +34,7 @@ impl Progress {
         let target =
             if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(plan.blocks.len() as u64), target);
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}")
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}")
             .expect("the template is valid");
         bar.set_style(style.progress_chars("━╸ "));
         Progress {
@@ -73,11 +73,11 @@ impl Progress {
         window: &WindowSummary,
         decision: &Decision,
     ) {
-        let setting = |rows: u64, workers: u32| format!("{} x {workers}", number(rows as f64));
-        let here = setting(window.batch_rows, window.workers);
-        let best = setting(decision.incumbent.batch_rows, decision.incumbent.workers);
+        let here = Setting { batch_rows: window.batch_rows, workers: window.workers }.words();
+        let best = decision.incumbent.words();
+        let at_s = (window.start + window.length).as_secs();
         self.bar.set_message(format!(
-            "{}: {here}  {} rows/s  p99 {}  {}  best {best}",
+            "{} {at_s} s: {here}  {} rows/s  p99 {}  {}  best {best}",
             plan.cells[cell].name,
             number(window.rows_per_s().round()),
             time_ns(window.service_ns_p99),
@@ -93,6 +93,18 @@ impl Progress {
             self.left.remove(0);
         }
         self.bar.inc(1);
+    }
+
+    /// Blocks were added to the plan.
+    pub(super) fn add(&mut self, plan: &Plan, blocks: std::ops::Range<usize>) {
+        self.bar.inc_length(blocks.len() as u64);
+        self.seen.resize(plan.cells.len(), None);
+        self.left.extend(plan.blocks[blocks].iter().map(|block| block.cell));
+    }
+
+    /// Has something printed without the progress in its way.
+    pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.bar.suspend(print)
     }
 
     /// Prints a line above the progress.

@@ -24,7 +24,8 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
         scenario.seed = arguments.common.seed.or(scenario.seed);
         let plan = resolve(&file, &scenario)?;
         let command = format!("run {}", path.display());
-        jobs.push(Job { plan, command, url: scenario.target.url, time_limit: None });
+        let url = scenario.target.url;
+        jobs.push(Job { plan, command, url, time_limit: None, search: None });
     }
     if arguments.check {
         for job in &jobs {
@@ -51,7 +52,7 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
     Ok(worst)
 }
 
-fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
+pub(super) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
     Scenario::read(path).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         UsageError(format!("{error}{}", cause.unwrap_or_default())).into()
@@ -59,7 +60,7 @@ fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
 }
 
 /// A range error reads like one of the file's reader: file, line, column, key, what was expected.
-fn resolve(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Result<Plan> {
+pub(super) fn resolve(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Result<Plan> {
     Plan::resolve(scenario).map_err(|error| {
         UsageError(file.source.fault(&error.key, &error.problem).to_string()).into()
     })

@@ -1,5 +1,7 @@
 //! Runs a plan against a target: block after block, each on disk before the next begins.
 
+mod tuning;
+
 use std::{io::Write as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
@@ -11,7 +13,7 @@ use super::{
     progress::Progress,
     server::Server,
     signals::Signals,
-    steering::Steering,
+    steering::{Steering, Teller},
 };
 use crate::{
     clock::{self, Instant, Time},
@@ -29,6 +31,8 @@ use crate::{
     verdict::{Judgement, Verdict},
 };
 
+pub(super) use self::tuning::Search;
+
 /// How long the end of a run waits for the server to drop the schema.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How much longer the last block's table may be read once the run was told to stop.
@@ -44,6 +48,8 @@ pub(super) struct Job {
     pub(super) url: Option<String>,
     /// No repetition starts that would not end within this time.
     pub(super) time_limit: Option<Duration>,
+    /// How to search, if the plan is a search.
+    pub(super) search: Option<Search>,
 }
 
 pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
@@ -108,7 +114,7 @@ async fn measure<T: Target>(
             return Err(error);
         }
     };
-    let outcome = run.blocks(signals).await;
+    let outcome = run.work(common, signals).await;
     let closed = run.end(server).await;
     if run.record.blocks.is_empty() {
         // Nothing was measured: there is nothing to show, and nothing to keep.
@@ -128,7 +134,8 @@ async fn measure<T: Target>(
     outcome?;
     closed?;
     let verdict = shown?;
-    Ok(signals.exit().unwrap_or_else(|| judge(&verdict, common.strict)))
+    let told = signals.exit().filter(|_| !run.ended_when_told);
+    Ok(told.unwrap_or_else(|| judge(&verdict, common.strict)))
 }
 
 /// Returns the exit that a verdict asks for.
@@ -163,6 +170,9 @@ struct Run<T> {
     record: Record,
     target: Option<T>,
     time_limit: Option<Duration>,
+    search: Option<Search>,
+    /// Whether being told to stop was how it was to end.
+    ended_when_told: bool,
     started: Instant,
     system_time: Option<SystemTime>,
     is_verbose: bool,
@@ -233,10 +243,31 @@ impl<T: Target> Run<T> {
             record,
             target,
             time_limit: job.time_limit,
+            search: job.search,
+            ended_when_told: false,
             started,
             system_time: SystemTime::now(),
             is_verbose: common.verbose,
         })
+    }
+
+    /// Runs what the plan asks for: its blocks, or a search that plans its own.
+    async fn work(&mut self, common: &Common, signals: &Signals) -> anyhow::Result<()> {
+        let Some(search) = self.search else { return self.blocks(signals).await };
+        let steering = self.tune(&search, signals).await?;
+        let (Some(time), Some(mut steering)) = (search.follow, steering) else { return Ok(()) };
+        if common.format == Format::Text {
+            let verdict = self.judge()?;
+            self.progress.suspend(|| {
+                let mut out = anstream::stdout();
+                report::text::write_answer(&verdict, &mut out)?;
+                writeln!(out, "\nFollowing; Ctrl-C ends it.")
+            })?;
+            steering.teller = Some(Teller::default());
+        }
+        self.follow(time, steering, signals).await?;
+        self.ended_when_told = signals.stop.is_cancelled();
+        Ok(())
     }
 
     /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not; or
@@ -314,17 +345,20 @@ impl<T: Target> Run<T> {
             time: Time::Real,
         };
         let enough = signals.stop.child_token();
+        let first = steering.first();
         let mut notebook = Notebook {
             directory: &mut self.directory,
             progress: &self.progress,
             plan: &plan,
             place: (number, block),
             policy: steering.policy,
+            teller: steering.teller.as_mut(),
             lost: None,
         };
         steering.helm.begin();
         steering.watch.begin();
-        if let Some((policy, decision)) = steering.first() {
+        notebook.teller.iter_mut().for_each(|it| it.begin());
+        if let Some((policy, decision)) = first {
             notebook.note(&JournalRow::new((number, &cell.name), policy, None, &decision));
         }
         let watch = &mut steering.watch;
@@ -338,8 +372,9 @@ impl<T: Target> Run<T> {
         let outcome = engine::run_block(target, spec, helm, &enough, &mut on_window).await;
         let lost = notebook.lost;
         let mut outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
-        if outcome.ended == Ended::Stopped && !signals.stop.is_cancelled() {
-            // By its own rule: its controller has found what it sought.
+        let is_as_planned = steering.ends_when_told || !signals.stop.is_cancelled();
+        if outcome.ended == Ended::Stopped && is_as_planned {
+            // By its own rule: its controller has found what it sought, or it is followed no longer.
             outcome.ended = Ended::Done;
         }
         // The block counts, whether or not its windows could be written.
@@ -422,8 +457,15 @@ impl<T: Target> Run<T> {
         stopped
     }
 
+    /// Judges the record with what lies beside it.
+    fn judge(&self) -> anyhow::Result<Verdict> {
+        let windows = record::read_windows(self.directory.path())?;
+        let journal = record::read_journal(self.directory.path())?;
+        Ok(Verdict::of_run(&self.record, &journal, &windows))
+    }
+
     fn show(&self, common: &Common) -> anyhow::Result<Verdict> {
-        let verdict = Verdict::of(&self.record);
+        let verdict = self.judge()?;
         let windows = record::read_windows(self.directory.path())?;
         for (name, bytes) in report::files(&self.record, &verdict, &windows) {
             self.directory.replace(name, &bytes)?;
@@ -450,6 +492,7 @@ struct Notebook<'a> {
     /// The block, and its number.
     place: (usize, &'a BlockPlan),
     policy: Option<Policy>,
+    teller: Option<&'a mut Teller>,
     /// The last of what could not be written.
     lost: Option<RecordError>,
 }
@@ -465,6 +508,10 @@ impl Notebook<'_> {
             Some(policy) => {
                 self.note(&JournalRow::new((number, name), policy, Some(window), decision));
                 self.progress.show_decision(self.plan, block.cell, window, decision);
+                if let Some(line) = self.teller.as_mut().and_then(|it| it.take(window, decision)) {
+                    // Whoever would read it may be gone; the journal has it.
+                    drop(self.progress.suspend(|| writeln!(anstream::stdout(), "{line}")));
+                }
             }
         }
     }

@@ -6,10 +6,9 @@ use crate::{
     controller::{Controller, Decision, Fixed, Policy, Setting},
     measure::WindowSummary,
     plan::CellPlan,
+    record::is_resting,
+    stats::format::number,
 };
-
-/// States in which a controller looks for nothing but a change of the server.
-const RESTING: [&str; 2] = ["cruise", "hold"];
 
 /// A controller, which may steer several blocks, one after the other.
 pub(super) struct Steering {
@@ -19,6 +18,10 @@ pub(super) struct Steering {
     pub(super) policy: Option<Policy>,
     /// Length of the next block, in place of the cell's.
     pub(super) seconds: Option<f64>,
+    /// Whether being told to stop is how its block is to end.
+    pub(super) ends_when_told: bool,
+    /// Says what changes, a line each, if anybody is to be told.
+    pub(super) teller: Option<Teller>,
 }
 
 impl Steering {
@@ -33,6 +36,8 @@ impl Steering {
             watch: Watch::default(),
             policy: cell.controller.map(|it| it.policy),
             seconds: None,
+            ends_when_told: false,
+            teller: None,
         }
     }
 
@@ -86,7 +91,7 @@ impl Watch {
     pub(super) fn take(&mut self, window: &WindowSummary, decision: &Decision) -> bool {
         let incumbent = decision.incumbent;
         self.incumbent = Some(incumbent);
-        if !RESTING.contains(&decision.state) {
+        if !is_resting(decision.state) {
             self.resting = None;
             return false;
         }
@@ -102,6 +107,38 @@ impl Watch {
     /// Another block begins.
     pub(super) fn begin(&mut self) {
         self.resting = None;
+    }
+}
+
+/// Puts changes into words.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Teller {
+    last: Option<(Setting, &'static str)>,
+    past: Duration,
+    now: Duration,
+}
+
+impl Teller {
+    /// Another block begins.
+    pub(super) fn begin(&mut self) {
+        self.past = self.now;
+    }
+
+    /// Takes in a window and what was decided on it. Returns a line if the best setting, or what the
+    /// controller is about, is not what it was.
+    pub(super) fn take(&mut self, window: &WindowSummary, decision: &Decision) -> Option<String> {
+        self.now = self.past + window.start + window.length;
+        let now = (decision.incumbent, decision.state);
+        if self.last.replace(now) == Some(now) {
+            return None;
+        }
+        let Decision { incumbent, state, reason, .. } = decision;
+        Some(format!(
+            "{:7.1} s  {}  {} rows/s  {state}: {reason}",
+            self.now.as_secs_f64(),
+            incumbent.words(),
+            number(window.rows_per_s().round()),
+        ))
     }
 }
 

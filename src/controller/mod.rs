@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::WindowSummary;
+use crate::{measure::WindowSummary, stats::format::number};
 
 /// What a controller may move.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -39,6 +39,13 @@ pub struct Setting {
     pub batch_rows: u64,
     /// Operations in flight.
     pub workers: u32,
+}
+
+impl Setting {
+    /// `1,000 x 5`: rows an operation, and workers.
+    pub fn words(self) -> String {
+        format!("{} x {}", number(self.batch_rows as f64), self.workers)
+    }
 }
 
 /// What a controller is to reach, and within which bounds.

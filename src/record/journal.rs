@@ -15,6 +15,14 @@ use crate::{
     measure::WindowSummary,
 };
 
+/// States in which a controller looks for nothing but a change of the server.
+const RESTING: [&str; 2] = ["cruise", "hold"];
+
+/// Returns whether a controller in this state has found what it sought.
+pub fn is_resting(state: &str) -> bool {
+    RESTING.contains(&state)
+}
+
 const JOURNAL: &str = "journal.jsonl";
 
 /// A line of `journal.jsonl`: one decision.

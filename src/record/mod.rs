@@ -16,7 +16,7 @@ pub use self::{
     directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
-    journal::{JournalRow, read_journal},
+    journal::{JournalRow, is_resting, read_journal},
 };
 use crate::{
     measure::{Histograms, Kind},

@@ -53,6 +53,15 @@ pub fn write_within(
     write_section(columns, "Notes", &record.notes, out)
 }
 
+/// Writes the verdict alone.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_answer(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    write_verdict(terminal(), verdict, out)
+}
+
 /// Returns the columns of the terminal, if standard output is one.
 fn terminal() -> Option<u16> {
     Table::new().width()

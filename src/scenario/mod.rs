@@ -175,6 +175,27 @@ pub struct Cell {
     pub controller: Option<Controller>,
 }
 
+impl Cell {
+    /// A cell that says only what it must.
+    pub fn new(name: String, strategy: Strategy) -> Cell {
+        Cell {
+            name,
+            strategy,
+            batch_rows: None,
+            in_flight: None,
+            workers: None,
+            transaction: None,
+            returning: None,
+            prepared: None,
+            on_error: None,
+            pace: None,
+            stop: None,
+            pool: None,
+            controller: None,
+        }
+    }
+}
+
 /// What moves batch rows and workers, and within which bounds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
