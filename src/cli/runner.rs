@@ -355,7 +355,7 @@ impl<T: Target> Run<T> {
             teller: steering.teller.as_mut(),
             lost: None,
         };
-        steering.helm.begin();
+        steering.helm.begin(cell.stop.seconds);
         steering.watch.begin();
         notebook.teller.iter_mut().for_each(|it| it.begin());
         if let Some((policy, decision)) = first {
