@@ -1,5 +1,6 @@
 //! Runs one block: the only place where pacer, limiter, rows, target and measure meet in time.
 
+mod cadence;
 mod limiter;
 mod pacer;
 mod supply;
@@ -11,13 +12,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
+use self::{
+    cadence::{Cadence, SoFar},
+    limiter::Limiter,
+    pacer::Pacer,
+    supply::Supply,
+    worker::Shared,
+};
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Controller, Decision, Setting, Wish},
+    controller::{Controller, Decision, Setting},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
     rows::{Generator, RowRange, RowSet},
@@ -145,7 +152,7 @@ pub async fn run_block<T: Target>(
         target,
         spec,
         shared: Arc::clone(&shared),
-        wish: first.wish,
+        cadence: Cadence::new(spec.window, first.wish),
         cpu: cpu_before,
         worker_cpu: clock::worker_cpu_time(spec.client_threads),
         last: before.clone(),
@@ -181,6 +188,7 @@ fn start<P: Pool>(
         supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
         recorder: Mutex::default(),
+        enough: Notify::new(),
         ledger: Mutex::default(),
         operation,
         transaction: cell.transaction,
@@ -220,8 +228,7 @@ struct Block<'a, T: Target> {
     target: &'a T,
     spec: BlockSpec<'a>,
     shared: Arc<Shared<T::Pool>>,
-    /// What the controller wants of the window under way.
-    wish: Wish,
+    cadence: Cadence,
     cpu: Duration,
     worker_cpu: Duration,
     last: Option<ServerSample>,
@@ -236,9 +243,8 @@ impl<T: Target> Block<'_, T> {
         on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
     ) -> bool {
         let mut workers = JoinSet::new();
-        let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
-        // After a stall: one long window, not a burst of empty ones.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let shared = Arc::clone(&self.shared);
+        shared.recorder().wait_for(self.cadence.operations_wanted());
         // One future for all turns of the loop: a new one in each would begin to wait anew.
         let end = self.shared.drain_until.or(self.shared.deadline);
         let halt = self.shared.halt.clone();
@@ -252,15 +258,21 @@ impl<T: Target> Block<'_, T> {
             if !is_ending {
                 self.spawn_up_to(&mut workers, self.shared.limiter.current().0.workers);
             }
+            let look = self.cadence.next_look(clock::since(shared.started));
+            let may_be_over = async {
+                tokio::select! {
+                    () = clock::sleep_until(shared.started + look) => (),
+                    () = shared.enough.notified() => (),
+                    () = shared.limiter.drained() => (),
+                }
+            };
             tokio::select! {
-                _ = tick.tick() => {
-                    if !self.is_ripe() {
-                        continue;
+                () = may_be_over => {
+                    if self.is_over() {
+                        let (summary, decision) = self.roll(controller).await;
+                        on_window(&summary, &decision);
+                        self.begin_window(&decision);
                     }
-                    let (summary, decision) = self.roll(controller).await;
-                    on_window(&summary, &decision);
-                    self.shared.limiter.set(decision.setting);
-                    self.wish = decision.wish;
                 }
                 Some(ended) = workers.join_next() => {
                     if let Err(error) = ended {
@@ -293,15 +305,31 @@ impl<T: Target> Block<'_, T> {
         }
     }
 
-    fn is_ripe(&self) -> bool {
+    fn is_over(&self) -> bool {
         let shared = &self.shared;
-        let (_, epoch) = shared.limiter.current();
-        let at = clock::since(shared.started);
-        shared.recorder().is_ripe(at, epoch, self.wish.length, self.wish.operations)
+        let (operations, is_mixed) = shared.recorder().so_far();
+        let has_earlier = shared.limiter.has_earlier();
+        let now = clock::since(shared.started);
+        self.cadence.is_over(now, SoFar { operations, is_mixed, has_earlier })
+    }
+
+    /// Puts a decision into force. A new setting begins with a window that drains, unless no operation
+    /// of an earlier one is in flight.
+    fn begin_window(&mut self, decision: &Decision) {
+        let shared = &self.shared;
+        shared.limiter.set(decision.setting);
+        let is_draining = shared.limiter.has_earlier();
+        let mut recorder = shared.recorder();
+        if !is_draining {
+            recorder.begin_epoch(shared.limiter.current().1);
+        }
+        self.cadence.begin(recorder.window_start(), decision.wish, is_draining);
+        recorder.wait_for(self.cadence.operations_wanted());
     }
 
     async fn roll(&mut self, controller: &mut dyn Controller) -> (WindowSummary, Decision) {
-        let activity = self.activity().await;
+        // A window that drains is soon over, and the next one tells what the server did in both.
+        let activity = if self.cadence.is_draining() { None } else { self.activity().await };
         let shared = &self.shared;
         let cpu = clock::process_cpu_time();
         let worker_cpu = clock::worker_cpu_time(self.spec.client_threads);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -41,6 +42,8 @@ pub(crate) struct Shared<P> {
     pub(super) supply: Supply,
     pub(super) pacer: Pacer,
     pub(super) recorder: Mutex<Recorder>,
+    /// Told when a window has the operations that it waits for.
+    pub(super) enough: Notify,
     pub(super) ledger: Mutex<Ledger>,
     pub(super) operation: Operation,
     pub(super) transaction: Transaction,
@@ -192,8 +195,9 @@ impl<P> Shared<P> {
 impl<P: Pool> Shared<P> {
     /// Runs the next operation; returns `false` when there is none.
     async fn run_next(&self, held: &mut Option<Held<P::Lease>>, alarm: &mut Alarm) -> bool {
-        let (_permit, setting, epoch) = self.limiter.acquire().await;
+        let mut permit = self.limiter.acquire().await;
         let Some(due) = self.next_start(alarm).await else { return false };
+        let (setting, epoch) = permit.start();
         let rows = self.supply.reserve(setting.batch_rows);
         if rows == 0 {
             return false;
@@ -235,7 +239,9 @@ impl<P: Pool> Shared<P> {
                         rows_wait: batch.rows_wait(),
                         was_made_ready: attempt.was_made_ready,
                     };
-                    self.recorder().record(&sample);
+                    if self.recorder().record(&sample) {
+                        self.enough.notify_one();
+                    }
                     self.settle(held, attempt, batch).await;
                     return;
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use batchpilot::{
     clock::{self, Time},
-    controller::{Controller, Decision, Fixed, Setting},
+    controller::{Controller, Decision, Fixed, Setting, Wish},
     engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::{Kind, WindowSummary},
     plan::{Arrival, CellPlan, OnError, Pace, Stop, Transaction},
@@ -386,4 +386,50 @@ async fn a_setting_can_change_while_the_block_runs() {
     }
     let busiest = windows.iter().map(|window| window.operations).max().unwrap();
     assert!(300 < busiest, "16 workers at 10 ms make 400 operations a window: {busiest}");
+}
+
+/// Wants windows of 400 ms, and goes to another setting after each clean one.
+struct Wisher(Vec<Setting>);
+
+impl Controller for Wisher {
+    fn start(&self) -> Decision {
+        Decision::settle(self.0[0], "wish", "start").wishing(Wish::of_ms(400))
+    }
+
+    fn decide(&mut self, window: &WindowSummary) -> Decision {
+        if !window.mixed && 1 < self.0.len() {
+            self.0.remove(0);
+        }
+        self.start()
+    }
+}
+
+/// A window lasts as long as was asked for, and one that mixes settings as long as operations of the
+/// earlier one: 110 ms at 10,000 rows, 10 ms at 10.
+#[tokio::test(start_paused = true)]
+async fn windows_end_when_they_have_what_was_wished_for() {
+    let setting = |batch_rows| Setting { batch_rows, workers: 4 };
+    let mut wisher = Wisher([10_000, 10, 10_000, 20_000].map(setting).to_vec());
+    let target = SimTarget::new(steady());
+    let stop = CancellationToken::new();
+    let stop_rule = Stop { rows: None, seconds: Some(3.0) };
+    let cell = CellPlan { stop: stop_rule, ..cell(10, 4) };
+    let (outcome, windows) = run_with(&target, &cell, &mut wisher, &stop).await;
+    let lengths: Vec<_> =
+        windows.iter().map(|it| (it.mixed, it.length.as_millis())).take(7).collect();
+    let expected = [
+        (false, 400),
+        // Of its 4 operations, in flight since 330 ms.
+        (true, 40),
+        (false, 400),
+        // 11 ms each here, where timers count milliseconds: the 37th of a worker ends at 407.
+        (true, 7),
+        // 8 operations ended by 330 ms: more than 6.
+        (false, 400),
+        (true, 40),
+        // 210 ms each: 4 by 210, 8 by 420.
+        (false, 420),
+    ];
+    assert_eq!(lengths, expected);
+    assert_exact(&target, &outcome).await;
 }
