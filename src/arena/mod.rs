@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::{
     controller::{Bounds, Controller, Goal, Grid, RETUNE},
-    target::sim::{Case, Family},
+    target::sim::{Case, Family, SimSettings},
 };
 
 /// How long a controller is watched.
@@ -26,10 +26,15 @@ pub const HORIZON_S: f64 = 300.0;
 /// Keeps a controller's chance apart from the server's.
 const CONTROLLER_SEED: u64 = 7_919;
 
-/// Draws the case of a family and a seed, over the whole grid.
-pub fn draw(family: Family, seed: u64) -> Case {
+/// Draws the server of a family and a seed, over the whole grid.
+pub fn server(family: Family, seed: u64) -> SimSettings {
     let grid = Grid::new(&Bounds::WIDE);
-    Case::draw(family, seed, HORIZON_S, grid.batches(), grid.workers())
+    SimSettings::draw(family, seed, HORIZON_S, grid.batches(), grid.workers())
+}
+
+/// Draws the case of a family and a seed.
+pub fn draw(family: Family, seed: u64) -> Case {
+    server(family, seed).case(0)
 }
 
 /// What a controller is told of a case.

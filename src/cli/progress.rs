@@ -88,7 +88,7 @@ impl Progress {
 
     /// The block ended.
     pub(super) fn end(&mut self, cell: usize) {
-        self.seen[cell] = Some(self.block_started.elapsed());
+        self.seen[cell] = Some(clock::since(self.block_started));
         if !self.left.is_empty() {
             self.left.remove(0);
         }

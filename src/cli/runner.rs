@@ -162,7 +162,7 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
 async fn cpu_busy() -> Option<f64> {
     let earlier = SystemTime::now()?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    clock::sleep(Duration::from_millis(500)).await;
     Some(SystemTime::now()?.busy_since(earlier))
 }
 
@@ -336,7 +336,7 @@ impl<T: Target> Run<T> {
         let plan = &self.record.plan;
         let repetitions_left = plan.repetitions - blocks[number].repetition;
         let one = self.progress.time_left(plan) / repetitions_left;
-        limit < self.started.elapsed() + one
+        limit < clock::since(self.started) + one
     }
 
     async fn block(
@@ -359,7 +359,7 @@ impl<T: Target> Run<T> {
             reset = target.reset_table() => reset?,
             () = signals.stop.cancelled() => {
                 // Its CHECKPOINT may take minutes, and the end needs the session that waits for it.
-                drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                 return Ok(());
             }
         }
@@ -382,7 +382,7 @@ impl<T: Target> Run<T> {
             teller: steering.teller.as_mut(),
             lost: None,
         };
-        steering.helm.begin();
+        steering.helm.begin(cell.stop.seconds);
         steering.watch.begin();
         notebook.teller.iter_mut().for_each(|it| it.begin());
         if let Some((policy, decision)) = first {
@@ -430,7 +430,7 @@ impl<T: Target> Run<T> {
                     verified = target.verify(generator, confirmed, in_doubt) => verified.ok(),
                     // A server that stands still is not waited for.
                     () = stopped_for(VERIFY_GRACE, &signals.stop) => {
-                        drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                        drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                         None
                     }
                 }
@@ -442,7 +442,7 @@ impl<T: Target> Run<T> {
         entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
         entry.verification = verification;
         // Each file is tried, also after one that could not be written.
-        let ago = outcome.started.elapsed();
+        let ago = clock::since(outcome.started);
         let appended = self.directory.append_block(&entry, &cell, &histograms, ago);
         let letters = self.directory.append_dead_letters(&letters);
         self.record.blocks.push(entry);
@@ -463,7 +463,7 @@ impl<T: Target> Run<T> {
     async fn end(&mut self, server: Option<Server>) -> anyhow::Result<()> {
         self.progress.finish();
         let target = self.target.take().expect("a run ends once");
-        let dropped = tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await;
+        let dropped = clock::timeout(CLOSE_TIMEOUT, target.close()).await;
         let dropped = dropped.unwrap_or_else(|_| {
             let message = "the server does not answer; its schema is left to the next run".into();
             Err(TargetError::Failed { message, sqlstate: None })
@@ -552,7 +552,7 @@ impl Notebook<'_> {
 /// Waits until `stop` was asked for and some time has passed.
 async fn stopped_for(grace: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(grace).await;
+    clock::sleep(grace).await;
 }
 
 fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
@@ -575,7 +575,7 @@ fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> Blo
         number,
         cell: block.cell,
         repetition: block.repetition,
-        started_at: record::utc_before(outcome.started.elapsed()),
+        started_at: record::utc_before(clock::since(outcome.started)),
         ended: match outcome.ended {
             Ended::Done => BlockEnd::Done,
             Ended::Stopped => BlockEnd::Stopped,

@@ -32,7 +32,7 @@ impl Steering {
             None => Box::new(Fixed(cell.setting())),
         };
         Steering {
-            helm: Helm { controller, past: Duration::ZERO, now: Duration::ZERO },
+            helm: Helm::new(controller),
             watch: Watch::default(),
             policy: cell.controller.map(|it| it.policy),
             seconds: None,
@@ -54,12 +54,19 @@ pub(super) struct Helm {
     past: Duration,
     /// End of the last window, all blocks together.
     now: Duration,
+    /// When the block's time is up, if it is bounded.
+    end: Option<Duration>,
 }
 
 impl Helm {
-    /// Another block begins.
-    pub(super) fn begin(&mut self) {
+    fn new(controller: Box<dyn Controller>) -> Helm {
+        Helm { controller, past: Duration::ZERO, now: Duration::ZERO, end: None }
+    }
+
+    /// Another block begins, which may last so many seconds.
+    pub(super) fn begin(&mut self, seconds: Option<f64>) {
         self.past = self.now;
+        self.end = seconds.map(Duration::from_secs_f64);
     }
 }
 
@@ -69,6 +76,10 @@ impl Controller for Helm {
     }
 
     fn decide(&mut self, window: &WindowSummary) -> Decision {
+        if self.end.is_some_and(|end| end < window.start + window.length) {
+            // Operations end in it, and none starts: its rate is nobody's.
+            return Decision { reason: "the block ends", ..self.controller.start() };
+        }
         let window = WindowSummary { start: self.past + window.start, ..*window };
         self.now = window.start + window.length;
         self.controller.decide(&window)
@@ -195,10 +206,12 @@ mod tests {
     fn the_clock_goes_on_from_block_to_block() {
         let ends = std::sync::Arc::default();
         let controller = Box::new(Remembers(std::sync::Arc::clone(&ends)));
-        let mut helm = Helm { controller, past: Duration::ZERO, now: Duration::ZERO };
-        for _ in 0..2 {
-            helm.begin();
-            (1..=3).for_each(|end_s| drop(helm.decide(&window(end_s))));
+        let mut helm = Helm::new(controller);
+        for seconds in [None, Some(3.0)] {
+            helm.begin(seconds);
+            // What ends after the block's time is not shown to the controller.
+            (1..=3 + u64::from(seconds.is_some()))
+                .for_each(|end_s| drop(helm.decide(&window(end_s))));
         }
         assert_eq!(*ends.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
     }

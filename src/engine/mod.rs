@@ -1,5 +1,6 @@
 //! Runs one block: the only place where pacer, limiter, rows, target and measure meet in time.
 
+mod cadence;
 mod limiter;
 mod pacer;
 mod supply;
@@ -11,13 +12,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
+use self::{
+    cadence::{Cadence, SoFar},
+    limiter::Limiter,
+    pacer::Pacer,
+    supply::Supply,
+    worker::Shared,
+};
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Controller, Decision, Setting, Wish},
+    controller::{Controller, Decision, Setting},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
     rows::{Generator, RowRange, RowSet},
@@ -145,7 +152,7 @@ pub async fn run_block<T: Target>(
         target,
         spec,
         shared: Arc::clone(&shared),
-        wish: first.wish,
+        cadence: Cadence::new(spec.window, first.wish),
         cpu: cpu_before,
         worker_cpu: clock::worker_cpu_time(spec.client_threads),
         last: before.clone(),
@@ -159,7 +166,8 @@ pub async fn run_block<T: Target>(
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
     outcome.wait_events = wait_events;
-    if let (Some(before), Some(after)) = (before, sample(target).await) {
+    // A server that left operations unanswered is not asked for counters.
+    if !abandoned && let (Some(before), Some(after)) = (before, sample(target).await) {
         outcome.samples = Some((before, after));
     }
     Ok(outcome)
@@ -180,6 +188,7 @@ fn start<P: Pool>(
         supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
         recorder: Mutex::default(),
+        enough: Notify::new(),
         ledger: Mutex::default(),
         operation,
         transaction: cell.transaction,
@@ -219,8 +228,7 @@ struct Block<'a, T: Target> {
     target: &'a T,
     spec: BlockSpec<'a>,
     shared: Arc<Shared<T::Pool>>,
-    /// What the controller wants of the window under way.
-    wish: Wish,
+    cadence: Cadence,
     cpu: Duration,
     worker_cpu: Duration,
     last: Option<ServerSample>,
@@ -235,9 +243,8 @@ impl<T: Target> Block<'_, T> {
         on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
     ) -> bool {
         let mut workers = JoinSet::new();
-        let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
-        // After a stall: one long window, not a burst of empty ones.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let shared = Arc::clone(&self.shared);
+        shared.recorder().wait_for(self.cadence.operations_wanted());
         // One future for all turns of the loop: a new one in each would begin to wait anew.
         let end = self.shared.drain_until.or(self.shared.deadline);
         let halt = self.shared.halt.clone();
@@ -251,15 +258,21 @@ impl<T: Target> Block<'_, T> {
             if !is_ending {
                 self.spawn_up_to(&mut workers, self.shared.limiter.current().0.workers);
             }
+            let look = self.cadence.next_look(clock::since(shared.started));
+            let may_be_over = async {
+                tokio::select! {
+                    () = clock::sleep_until(shared.started + look) => (),
+                    () = shared.enough.notified() => (),
+                    () = shared.limiter.drained() => (),
+                }
+            };
             tokio::select! {
-                _ = tick.tick() => {
-                    if !self.is_ripe() {
-                        continue;
+                () = may_be_over => {
+                    if self.is_over() {
+                        let (summary, decision) = self.roll(controller).await;
+                        on_window(&summary, &decision);
+                        self.begin_window(&decision);
                     }
-                    let (summary, decision) = self.roll(controller).await;
-                    on_window(&summary, &decision);
-                    self.shared.limiter.set(decision.setting);
-                    self.wish = decision.wish;
                 }
                 Some(ended) = workers.join_next() => {
                     if let Err(error) = ended {
@@ -292,19 +305,35 @@ impl<T: Target> Block<'_, T> {
         }
     }
 
-    fn is_ripe(&self) -> bool {
+    fn is_over(&self) -> bool {
         let shared = &self.shared;
-        let (_, epoch) = shared.limiter.current();
-        let at = shared.started.elapsed();
-        shared.recorder().is_ripe(at, epoch, self.wish.length, self.wish.operations)
+        let (operations, is_mixed) = shared.recorder().so_far();
+        let has_earlier = shared.limiter.has_earlier();
+        let now = clock::since(shared.started);
+        self.cadence.is_over(now, SoFar { operations, is_mixed, has_earlier })
+    }
+
+    /// Puts a decision into force. A new setting begins with a window that drains, unless no operation
+    /// of an earlier one is in flight.
+    fn begin_window(&mut self, decision: &Decision) {
+        let shared = &self.shared;
+        shared.limiter.set(decision.setting);
+        let is_draining = shared.limiter.has_earlier();
+        let mut recorder = shared.recorder();
+        if !is_draining {
+            recorder.begin_epoch(shared.limiter.current().1);
+        }
+        self.cadence.begin(recorder.window_start(), decision.wish, is_draining);
+        recorder.wait_for(self.cadence.operations_wanted());
     }
 
     async fn roll(&mut self, controller: &mut dyn Controller) -> (WindowSummary, Decision) {
-        let activity = self.activity().await;
+        // A window that drains is soon over, and the next one tells what the server did in both.
+        let activity = if self.cadence.is_draining() { None } else { self.activity().await };
         let shared = &self.shared;
         let cpu = clock::process_cpu_time();
         let worker_cpu = clock::worker_cpu_time(self.spec.client_threads);
-        let at = shared.started.elapsed();
+        let at = clock::since(shared.started);
         let (setting, epoch) = shared.limiter.current();
         let summary = shared.recorder().roll(&Roll {
             at,
@@ -324,7 +353,7 @@ impl<T: Target> Block<'_, T> {
 
     /// Asks the server what it did since the last window, and does not wait long for an answer.
     async fn activity(&mut self) -> Option<Activity> {
-        let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
+        let sample = clock::timeout(self.spec.window / 2, self.target.sample());
         let sample = sample.await.ok()?.ok()?;
         for event in &sample.wait_events {
             *self.wait_events.entry(event.clone()).or_default() += 1;
@@ -340,19 +369,19 @@ impl<T: Target> Block<'_, T> {
 
 /// Asks for the server's counters, and does without them if it does not answer.
 async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
-    tokio::time::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
+    clock::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
 }
 
 /// Waits for as long as operations in flight may take to end.
 async fn patience(end: Option<Instant>, halt: CancellationToken) {
     let stopped = async {
         halt.cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
+        clock::sleep(STOP_GRACE).await;
     };
     let Some(end) = end else { return stopped.await };
     tokio::select! {
         () = stopped => (),
-        () = tokio::time::sleep_until(end) => (),
+        () = clock::sleep_until(end) => (),
     }
 }
 
@@ -363,7 +392,7 @@ async fn finish<P: Pool>(
     stopped: bool,
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
-    let now = shared.started.elapsed();
+    let now = clock::since(shared.started);
     let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
     let never_started =
         if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
@@ -399,8 +428,4 @@ async fn finish<P: Pool>(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn since(start: Instant) -> Duration {
-    start.elapsed()
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,11 +14,10 @@ use super::{
     limiter::Limiter,
     lock,
     pacer::Pacer,
-    since,
     supply::{Reserved, Supply},
 };
 use crate::{
-    clock::{self, Alarm, Instant, Time},
+    clock::{self, Alarm, Instant, Time, since},
     measure::{OperationSample, Recorder},
     plan::{OnError, Transaction},
     rows::{RowRange, RowSet},
@@ -42,6 +42,8 @@ pub(crate) struct Shared<P> {
     pub(super) supply: Supply,
     pub(super) pacer: Pacer,
     pub(super) recorder: Mutex<Recorder>,
+    /// Told when a window has the operations that it waits for.
+    pub(super) enough: Notify,
     pub(super) ledger: Mutex<Ledger>,
     pub(super) operation: Operation,
     pub(super) transaction: Transaction,
@@ -193,8 +195,9 @@ impl<P> Shared<P> {
 impl<P: Pool> Shared<P> {
     /// Runs the next operation; returns `false` when there is none.
     async fn run_next(&self, held: &mut Option<Held<P::Lease>>, alarm: &mut Alarm) -> bool {
-        let (_permit, setting, epoch) = self.limiter.acquire().await;
+        let mut permit = self.limiter.acquire().await;
         let Some(due) = self.next_start(alarm).await else { return false };
+        let (setting, epoch) = permit.start();
         let rows = self.supply.reserve(setting.batch_rows);
         if rows == 0 {
             return false;
@@ -236,7 +239,9 @@ impl<P: Pool> Shared<P> {
                         rows_wait: batch.rows_wait(),
                         was_made_ready: attempt.was_made_ready,
                     };
-                    self.recorder().record(&sample);
+                    if self.recorder().record(&sample) {
+                        self.enough.notify_one();
+                    }
                     self.settle(held, attempt, batch).await;
                     return;
                 }
@@ -255,7 +260,7 @@ impl<P: Pool> Shared<P> {
                         false => self.recorder().record_pushed_back(failure.error.code()),
                     }
                     batch.rewind();
-                    tokio::time::sleep(delay).await;
+                    clock::sleep(delay).await;
                 }
             }
         }

@@ -295,7 +295,8 @@ mod tests {
                 ),
                 (
                     "workers = 3",
-                    "1:1: unknown key `workers` at the top level; it belongs in cells[] or in cells[].controller",
+                    "1:1: unknown key `workers` at the top level; it belongs in cells[] or \
+                     in cells[].controller",
                     ROOT_KEYS,
                 ),
                 ("color = 3", "1:1: unknown key `color` at the top level", ROOT_KEYS),

@@ -10,7 +10,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::tuning::{
-    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, WINDOWS_MIN, rows_in_flight, seen,
+    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
 };
 
 use crate::{

@@ -19,8 +19,6 @@ use crate::{
 const AS_GOOD: f64 = 0.98;
 /// Share of the best rate within which settings are one plateau.
 const PLATEAU: f64 = 0.95;
-/// Windows below which a setting's rate is not worth a sentence.
-pub const WINDOWS_MIN: usize = 2;
 /// A silence that is worth a sentence.
 const SILENCE_MIN_S: f64 = 5.0;
 
@@ -31,10 +29,20 @@ pub struct Seen {
     pub setting: Setting,
     /// Windows.
     pub windows: usize,
+    /// Operations that ended in them.
+    pub operations: u64,
     /// Median of the windows' rates.
     pub rows_per_s: f64,
     /// Median of the windows' 99th percentiles of service latency, in nanoseconds.
     pub service_ns_p99: u64,
+}
+
+impl Seen {
+    /// Whether enough operations ended for a rate: one that begins in a window and ends in the next
+    /// counts there with all of its rows.
+    pub fn is_credible(&self) -> bool {
+        2 * u64::from(self.setting.workers) <= self.operations
+    }
 }
 
 /// What a search came to.
@@ -110,10 +118,13 @@ pub struct SearchVerdict {
     pub silent_s: f64,
 }
 
-/// Returns what a cell's windows say of each setting, the fastest first.
+/// Returns what a cell's windows say of each setting, the fastest first. The last window of a block is
+/// left out: operations end in it, and none starts.
 pub fn seen<'a>(windows: impl Iterator<Item = &'a WindowRow>) -> Vec<Seen> {
     let mut by_setting: BTreeMap<(u64, u32), Vec<&WindowRow>> = BTreeMap::new();
-    for window in windows.filter(|it| is_clean(it)) {
+    let windows: Vec<&WindowRow> = windows.collect();
+    let last: BTreeMap<usize, u64> = windows.iter().map(|it| (it.block, it.window)).collect();
+    for window in windows.into_iter().filter(|it| is_clean(it) && last[&it.block] != it.window) {
         by_setting.entry((window.batch_rows, window.workers)).or_default().push(window);
     }
     let sum_up = |((batch_rows, workers), windows): ((u64, u32), Vec<&WindowRow>)| {
@@ -123,6 +134,7 @@ pub fn seen<'a>(windows: impl Iterator<Item = &'a WindowRow>) -> Vec<Seen> {
         Seen {
             setting: Setting { batch_rows, workers },
             windows: windows.len(),
+            operations: windows.iter().map(|it| it.operations).sum(),
             rows_per_s: stats::median(&rates),
             service_ns_p99: tails[tails.len() / 2],
         }
@@ -216,7 +228,7 @@ fn recommend(contenders: &[ContenderVerdict], best: usize) -> Option<usize> {
 
 fn plateau(seen: &[Seen], limit_ns: Option<f64>) -> Option<Plateau> {
     let keeps = |it: &&Seen| limit_ns.is_none_or(|limit_ns| it.service_ns_p99 as f64 <= limit_ns);
-    let known: Vec<&Seen> = seen.iter().filter(|it| WINDOWS_MIN <= it.windows).collect();
+    let known: Vec<&Seen> = seen.iter().filter(|it| it.is_credible()).collect();
     let top = known.iter().copied().find(keeps)?.rows_per_s;
     let level: Vec<Setting> = known
         .iter()
@@ -424,7 +436,7 @@ fn plateau_words(plateau: Plateau) -> String {
     };
     let Plateau { batch_rows, workers, settings, settings_seen } = plateau;
     format!(
-        "Plateau: {settings} of {settings_seen} settings that the search saw more than once lie \
+        "Plateau: {settings} of {settings_seen} settings that the search saw often enough lie \
          within 5 % of the fastest, from {} rows and {} workers.",
         span(batch_rows.0 as f64, batch_rows.1 as f64),
         span(workers.0.into(), workers.1.into()),

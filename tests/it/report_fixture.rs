@@ -274,7 +274,6 @@ fn environment() -> Environment {
     };
     Environment {
         server: ServerInfo {
-            sessions_free: Some(97),
             version: "PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled \
                       by gcc (Debian 12.2.0-14) 12.2.0, 64-bit"
                 .to_owned(),
@@ -283,6 +282,7 @@ fn environment() -> Environment {
             unix_socket: true,
             tls: None,
             may_checkpoint: true,
+            sessions_free: None,
             durability: settings(&[
                 ("fsync", "on"),
                 ("full_page_writes", "on"),

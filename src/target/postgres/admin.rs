@@ -121,7 +121,7 @@ impl Admin {
                 other if will_pass(other.code()) => STARTING_MAX,
                 _ => Duration::ZERO,
             };
-            if patience <= started.elapsed() || self.is_gone.load(Ordering::Relaxed) {
+            if patience <= clock::since(started) || self.is_gone.load(Ordering::Relaxed) {
                 break error;
             }
             tokio::time::sleep(RETRY_PERIOD).await;
@@ -155,7 +155,7 @@ impl Admin {
             if left == 0 {
                 return Ok(());
             }
-            if SESSION_END_MAX <= started.elapsed() {
+            if SESSION_END_MAX <= clock::since(started) {
                 let message = format!(
                     "{left} sessions of this run do not end; what they had been sent may still be \
                      committed"

@@ -87,10 +87,10 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
 async fn probe_round_trip(admin: &Client) -> Result<Probe, Error> {
     let statement = admin.prepare("SELECT 1").await?;
     let (mut latencies, started) = (Vec::new(), clock::now());
-    while latencies.len() < PROBES_MAX && started.elapsed() < PROBE_TIME_MAX {
+    while latencies.len() < PROBES_MAX && clock::since(started) < PROBE_TIME_MAX {
         let sent = clock::now();
         admin.query_one(&statement, &[]).await?;
-        latencies.push(sent.elapsed());
+        latencies.push(clock::since(sent));
     }
     Ok(summarize(latencies))
 }
@@ -100,12 +100,12 @@ async fn probe_commit(admin: &Client, schema: &str) -> Result<Probe, Error> {
     admin.batch_execute(&format!("CREATE TABLE {table} (n int)")).await?;
     let insert = admin.prepare(&format!("INSERT INTO {table} VALUES (1)")).await?;
     let (mut latencies, started) = (Vec::new(), clock::now());
-    while latencies.len() < COMMITS_MAX && started.elapsed() < PROBE_TIME_MAX {
+    while latencies.len() < COMMITS_MAX && clock::since(started) < PROBE_TIME_MAX {
         admin.batch_execute("begin").await?;
         admin.execute(&insert, &[]).await?;
         let sent = clock::now();
         admin.batch_execute("commit").await?;
-        latencies.push(sent.elapsed());
+        latencies.push(clock::since(sent));
     }
     admin.batch_execute(&format!("DROP TABLE {table}")).await?;
     Ok(summarize(latencies))

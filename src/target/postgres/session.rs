@@ -145,13 +145,13 @@ impl PgSession {
             }
             let started = clock::now();
             self.parameters.push_rows(&slice);
-            encode += started.elapsed();
+            encode += clock::since(started);
         }
         if operation.strategy == Strategy::Unnest {
             let started = clock::now();
             let shape = Shape { table: &self.table, columns: self.columns, returning: false };
             unnest::encode(shape, &slices, &mut self.parameters);
-            encode += started.elapsed();
+            encode += clock::since(started);
         }
         let is_array = operation.strategy == Strategy::Unnest;
         let types = Types { columns: self.columns, is_array };
@@ -175,7 +175,7 @@ impl PgSession {
             let started = clock::now();
             self.parameters.clear();
             self.parameters.push_rows(&slice);
-            inserted.encode += started.elapsed();
+            inserted.encode += clock::since(started);
             let (client, parameters) = (&self.client, &self.parameters);
             let has_failed = AtomicBool::new(false);
             let rows = 0..parameters.count() / columns;
@@ -220,7 +220,7 @@ impl PgSession {
         while let Some(slice) = batch.next().await {
             let started = clock::now();
             self.encode_copy(is_binary, &slice, &mut data);
-            encode += started.elapsed();
+            encode += clock::since(started);
             if COPY_CHUNK_BYTES <= data.len() {
                 let next = Vec::with_capacity(data.capacity());
                 sink.send(Bytes::from(std::mem::replace(&mut data, next))).await?;
