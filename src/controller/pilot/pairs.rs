@@ -132,12 +132,13 @@ impl Pairs {
         true
     }
 
-    /// Home moved to `to`: what was known of it is now known of the old home.
-    pub(super) fn moved(&mut self, from: Cell, to: Cell) {
-        let mut differences = self.differences.remove(&to).unwrap_or_default();
-        differences.iter_mut().for_each(|it| it.value = -it.value);
-        self.differences.clear();
-        self.differences.insert(from, differences);
+    /// Home moved to `to`, which was believed to gain this much: what was known of it is now known
+    /// of the old home, and all others are that much less of a gain.
+    pub(super) fn moved(&mut self, from: Cell, to: Cell, gain: f64) {
+        let mut reversed = self.differences.remove(&to).unwrap_or_default();
+        reversed.iter_mut().for_each(|it| it.value = -it.value);
+        self.differences.values_mut().flatten().for_each(|it| it.value -= gain);
+        self.differences.insert(from, reversed);
     }
 
     /// Forgets all differences, and keeps the noise.
@@ -237,7 +238,7 @@ mod tests {
         let mut pairs = Pairs::default();
         let gains = windows([10.0, 10.2, 10.0]);
         (0..9_u32).for_each(|at| assert!(pairs.probe(AWAY, at.into(), gains)));
-        pairs.moved(HOME, AWAY);
+        pairs.moved(HOME, AWAY, 0.2);
         assert!(pairs.belief(HOME, 9.0, PRIOR).mean < -0.05);
         assert_eq!(pairs.last_s(AWAY), None);
     }

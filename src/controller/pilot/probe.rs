@@ -79,7 +79,9 @@ impl Pilot {
         if !self.pairs.probe(cell, evidence.at_s, windows) {
             return "the server's mood changed around the probe: it says nothing";
         }
-        self.terrain.learn(cell, &probe);
+        let mood = f64::midpoint(before.log_rate, evidence.log_rate);
+        let level = self.watch.level().unwrap_or(mood);
+        self.terrain.learn(cell, &Evidence { log_rate: probe.log_rate - mood + level, ..probe });
         let belief = self.belief(cell);
         let gains = belief.gains();
         self.grounds = vec![("gain", belief.mean), ("sure", gains)];
@@ -88,7 +90,7 @@ impl Pilot {
         if !(is_sure && keeps) {
             return "not surely better: stay";
         }
-        self.pairs.moved(self.home, cell);
+        self.pairs.moved(self.home, cell, belief.mean);
         self.watch.moved(belief.mean);
         self.home = cell;
         self.last_home = None;

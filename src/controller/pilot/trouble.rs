@@ -139,12 +139,15 @@ impl Pilot {
             return Some("p99 above the limit: the model was wrong, and is fitted anew");
         }
         let model = self.terrain.model.clone().expect("it predicted the latency");
+        // Nothing of the model's far corners: what is slow there is the model, not the server.
+        let measured = self.terrain.data.cells();
+        let known = |it: Cell| it.workers == self.home.workers || measured.contains(&it);
         let mut brace = Brace {
             at: self.home,
             spell: Spell::new(self.terrain.now_s),
             windows: Vec::new(),
             model,
-            trusted: self.terrain.trusted(),
+            trusted: self.terrain.trusted().into_iter().filter(|it| known(*it)).collect(),
             slowdown,
         };
         brace.at = self.braced_place(&brace);
