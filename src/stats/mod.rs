@@ -3,7 +3,7 @@
 //! Rates are compared on the log scale: a ratio of 2 and one of 1/2 are equally far from 1, and
 //! the error of a rate grows with it. One block is one observation; what lies inside a block is
 //! not independent and never enters here. What is known to depend on its neighbours has
-//! [`effective_size`] and [`bootstrap`].
+//! [`effective_size`] and [`bootstrap()`].
 
 mod bootstrap;
 pub(crate) mod format;
