@@ -2,7 +2,7 @@
 # whether to measure on a machine that is not idle.
 #
 # start_server makes a cluster in $work, durable as PostgreSQL ships, that only a Unix-domain socket
-# in $work/server leads to; stop_server stops it and removes $work, as does clean_up, for a trap.
+# in $work/server leads to, and $listen_addresses with $port, if they are set; stop_server stops it and removes $work, as does clean_up, for a trap.
 # shellcheck shell=bash disable=SC2154
 
 readonly load_max=0.5
@@ -35,8 +35,8 @@ start_server() {
     as_server initdb -A trust -U batchpilot -E UTF8 --no-locale -D "$data" >"$work/initdb.log" 2>&1 \
         || fail "initdb: $(tail -n 3 "$work/initdb.log")"
     # All else as it comes: fsync, synchronous_commit and full_page_writes are on.
-    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$work/server'" \
-        >>"$data/postgresql.conf"
+    printf '%s\n' "listen_addresses = '${listen_addresses-}'" "port = ${port-5432}" \
+        "unix_socket_directories = '$work/server'" >>"$data/postgresql.conf"
     server_is_up=true
     as_server pg_ctl -w -s -l "$work/server/log" -D "$data" start \
         || fail "the server did not start: $(tail -n 3 "$work/server/log")"
