@@ -3,6 +3,7 @@
 //! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
 
 mod control;
+mod sim;
 mod tuning;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use crate::{
     rows::Generator,
     scenario::{self, Scenario},
     strategy::Strategy,
-    target::{PoolSettings, TableSettings},
+    target::{PoolSettings, TableSettings, sim::SimSettings},
 };
 
 /// Everything that one run will do.
@@ -41,6 +42,9 @@ pub struct Plan {
     pub client_threads: u32,
     /// How a private PostgreSQL is reached.
     pub connection: Connection,
+    /// The simulated server, if it is one: nothing is measured on a real one then.
+    #[serde(default)]
+    pub sim: Option<SimSettings>,
     /// The table.
     pub table: TableSettings,
     /// The cells, in the order of the file.
@@ -214,6 +218,7 @@ impl Plan {
             window_ms,
             client_threads,
             connection: scenario.target.connection.unwrap_or_default(),
+            sim: sim::resolve(scenario, seed)?,
             table,
             blocks: interleave(cells.len(), repetitions, seed),
             cells,
@@ -221,6 +226,16 @@ impl Plan {
             notes,
             tuning: None,
         })
+    }
+}
+
+impl Plan {
+    /// Returns the title, of a simulation with a word that says so: it stands above every number.
+    pub fn heading(&self) -> String {
+        match self.sim {
+            Some(_) => format!("SIMULATED: {}", self.title),
+            None => self.title.clone(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit,
+    Exit, UsageError,
     args::{Common, Format},
     progress::Progress,
     server::Server,
@@ -27,7 +27,11 @@ use crate::{
     },
     report,
     rows::Generator,
-    target::{ServerInfo, Target, TargetError, postgres::PgTarget},
+    target::{
+        ServerInfo, Target, TargetError,
+        postgres::PgTarget,
+        sim::{SimSettings, SimTarget},
+    },
     verdict::{Judgement, Verdict},
 };
 
@@ -55,6 +59,16 @@ pub(super) struct Job {
 }
 
 pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
+    if let Some(sim) = job.plan.sim.clone() {
+        if common.url.is_some() || common.pg_bin.is_some() || common.pg_major.is_some() {
+            let problem = "--url, --pg-bin and --pg-major name a PostgreSQL, but the scenario asks \
+                           for a simulated server";
+            return Err(UsageError(problem.to_owned()).into());
+        }
+        return clock::run_virtual(until_aborted(|signals| {
+            run_simulated(job, sim, common, signals)
+        }))?;
+    }
     let runtime = match job.plan.client_threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         threads => tokio::runtime::Builder::new_multi_thread()
@@ -62,18 +76,41 @@ pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
             .enable_all()
             .build()?,
     };
-    let outcome = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        tokio::select! {
-            outcome = run_job(job, common, &signals) => outcome,
-            () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
-        }
-    });
+    let outcome = runtime.block_on(until_aborted(|signals| run_job(job, common, signals)));
     runtime.shutdown_background();
     outcome
 }
 
-async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result<Exit> {
+/// Does something until it ends, or until a second signal.
+async fn until_aborted<F>(what: impl FnOnce(Signals) -> F) -> anyhow::Result<Exit>
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    let signals = Signals::listen()?;
+    tokio::select! {
+        outcome = what(signals.clone()) => outcome,
+        () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
+    }
+}
+
+async fn run_simulated(
+    job: Job,
+    sim: SimSettings,
+    common: &Common,
+    signals: Signals,
+) -> anyhow::Result<Exit> {
+    let created = clock::now();
+    let directory = Directory::create(&common.out, &job.plan.name)
+        .context("cannot make the results directory; name another with --out")?;
+    let progress = Progress::new(&job.plan, common.quiet);
+    let connect = async { Ok(SimTarget::new(sim)) };
+    let begun =
+        Run::begin(job, common, (directory, progress, created), None, connect, &signals.stop).await;
+    measure(begun, common, None, &signals).await
+}
+
+async fn run_job(job: Job, common: &Common, signals: Signals) -> anyhow::Result<Exit> {
+    let created = clock::now();
     // The directory first: a run whose results cannot be written must not touch a server.
     let directory = Directory::create(&common.out, &job.plan.name)
         .context("cannot make the results directory; name another with --out")?;
@@ -95,9 +132,16 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     let generator = Generator::article_user(job.plan.seed);
     let connect =
         async { PgTarget::connect(server.options.clone(), &schema_name(), table, generator).await };
-    let begun =
-        Run::begin(job, common, (directory, progress), Some(&server), connect, &signals.stop).await;
-    measure(begun, common, Some(server), signals).await
+    let begun = Run::begin(
+        job,
+        common,
+        (directory, progress, created),
+        Some(&server),
+        connect,
+        &signals.stop,
+    )
+    .await;
+    measure(begun, common, Some(server), &signals).await
 }
 
 /// Runs the blocks of a run that has begun, and shows what came of them.
@@ -214,6 +258,8 @@ struct Run<T> {
     search: Option<Search>,
     /// Whether being told to stop was how it was to end.
     ended_when_told: bool,
+    /// When its directory was made.
+    created: Instant,
     started: Instant,
     system_time: Option<SystemTime>,
     is_verbose: bool,
@@ -223,14 +269,15 @@ impl<T: Target> Run<T> {
     async fn begin(
         job: Job,
         common: &Common,
-        (directory, progress): (Directory, Progress),
+        (directory, progress, created): (Directory, Progress, Instant),
         server: Option<&Server>,
         connect: impl Future<Output = Result<T, TargetError>>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
-        let cpu_busy_before = cpu_busy().await;
+        let is_simulated = job.plan.sim.is_some();
+        let cpu_busy_before = if is_simulated { None } else { cpu_busy().await };
         let mut plan = job.plan;
         let met = meet(connect, &mut plan, &progress, stop).await;
         let (target, info) = match met {
@@ -255,7 +302,7 @@ impl<T: Target> Run<T> {
             schema_version: SCHEMA_VERSION,
             batchpilot: version(),
             command: job.command,
-            started_at: record::utc_now(),
+            started_at: directory.utc_at(clock::since(created)),
             finished_at: None,
             client_memory_peak_bytes: None,
             complete: false,
@@ -272,6 +319,7 @@ impl<T: Target> Run<T> {
             time_limit: job.time_limit,
             search: job.search,
             ended_when_told: false,
+            created,
             started,
             system_time: SystemTime::now(),
             is_verbose: common.verbose,
@@ -369,7 +417,7 @@ impl<T: Target> Run<T> {
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
             generator: Generator::article_user(block.seed),
-            time: Time::Real,
+            time: if plan.sim.is_some() { Time::Virtual } else { Time::Real },
         };
         let enough = signals.stop.child_token();
         let first = steering.first();
@@ -438,12 +486,12 @@ impl<T: Target> Run<T> {
         };
         let error = outcome.error.clone();
         let histograms = outcome.measurement.histograms.clone();
-        let mut entry = block_record(number, block, &outcome);
+        let start = outcome.started.saturating_duration_since(self.created);
+        let mut entry = block_record(number, block, self.directory.utc_at(start), &outcome);
         entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
         entry.verification = verification;
         // Each file is tried, also after one that could not be written.
-        let ago = clock::since(outcome.started);
-        let appended = self.directory.append_block(&entry, &cell, &histograms, ago);
+        let appended = self.directory.append_block(&entry, &cell, &histograms, start);
         let letters = self.directory.append_dead_letters(&letters);
         self.record.blocks.push(entry);
         self.directory.write(&self.record).and(appended).and(letters)?;
@@ -477,7 +525,7 @@ impl<T: Target> Run<T> {
         let done = |block: &BlockRecord| block.ended == BlockEnd::Done;
         self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
             && self.record.blocks.iter().all(done);
-        self.record.finished_at = Some(record::utc_now());
+        self.record.finished_at = Some(self.directory.utc_at(clock::since(self.created)));
         self.record.client_memory_peak_bytes = record::memory_peak_bytes();
         self.directory.write(&self.record)?;
         dropped?;
@@ -559,7 +607,12 @@ fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cell `{cell}`"))
 }
 
-fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> BlockRecord {
+fn block_record(
+    number: usize,
+    block: &BlockPlan,
+    started_at: String,
+    outcome: &BlockOutcome,
+) -> BlockRecord {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
@@ -575,7 +628,7 @@ fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> Blo
         number,
         cell: block.cell,
         repetition: block.repetition,
-        started_at: record::utc_before(clock::since(outcome.started)),
+        started_at,
         ended: match outcome.ended {
             Ended::Done => BlockEnd::Done,
             Ended::Stopped => BlockEnd::Stopped,

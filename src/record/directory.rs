@@ -60,8 +60,8 @@ pub struct Directory {
     blocks: csv::Writer<File>,
     latency: File,
     journal: Journal,
-    /// Start of the interval log, in seconds since 1970.
-    log_start: f64,
+    /// When it was made: the start of the interval log.
+    created: jiff::Timestamp,
 }
 
 /// A row of `windows.csv`. A column's unit is in its name.
@@ -186,7 +186,7 @@ impl Directory {
             blocks: csv::Writer::from_writer(file(BLOCKS)?),
             latency: file(LATENCY)?,
             journal: Journal::default(),
-            log_start: now.as_millisecond() as f64 / 1e3,
+            created: now,
             path: path.clone(),
             made_parent,
         };
@@ -257,8 +257,15 @@ impl Directory {
         self.journal.append(&self.path, row)
     }
 
-    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started
-    /// `ago`.
+    /// Returns what the time was, or in virtual time would have been, so long after the directory was
+    /// made: in UTC, to the millisecond.
+    pub fn utc_at(&self, offset: Duration) -> String {
+        let then = self.created.saturating_add(offset).expect("a duration is no calendar unit");
+        format!("{then:.3}")
+    }
+
+    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started so long
+    /// after the directory was made.
     ///
     /// # Errors
     ///
@@ -268,16 +275,14 @@ impl Directory {
         block: &BlockRecord,
         cell: &CellPlan,
         histograms: &Histograms,
-        ago: Duration,
+        start: Duration,
     ) -> Result<(), RecordError> {
         let path = self.path.join(BLOCKS);
         let row = block_row(block, cell, histograms);
         self.blocks.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.blocks.flush().map_err(at(&path))?;
         let length = Duration::from_nanos(block.elapsed_ns);
-        let now = jiff::Timestamp::now().as_millisecond() as f64 / 1e3;
-        let start = (now - self.log_start - ago.as_secs_f64()).max(0.0);
-        self.append_latencies(cell, histograms, Duration::from_secs_f64(start), length)
+        self.append_latencies(cell, histograms, start, length)
     }
 
     /// Appends rows that were rejected, one operation a line.
@@ -296,7 +301,8 @@ impl Directory {
     }
 
     fn start_log(&mut self) -> Result<(), RecordError> {
-        let started = self.log_start;
+        // In seconds since 1970.
+        let started = self.created.as_millisecond() as f64 / 1e3;
         let header = format!(
             "#[Latencies of batchpilot, in nanoseconds; a tag for each cell and kind]\n\
              #[Histogram log format version 1.3]\n\

@@ -198,15 +198,3 @@ impl Record {
         sum
     }
 }
-
-/// Returns what the time was `ago`, in UTC, to the millisecond.
-pub fn utc_before(ago: std::time::Duration) -> String {
-    let then = jiff::Timestamp::now().saturating_sub(ago).expect("a duration is no calendar unit");
-    format!("{then:.3}")
-}
-
-/// Returns the present in UTC, to the millisecond: `2026-11-22T13:05:09.123Z`.
-pub fn utc_now() -> String {
-    let now = jiff::Timestamp::now();
-    format!("{:.3}", now)
-}

@@ -41,7 +41,7 @@ pub fn write_within(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_validity(columns, &verdict.validity, out)?;
-    writeln!(out, "\n{BOLD}{}{BOLD:#}", wrapped(columns, "", &record.plan.title))?;
+    writeln!(out, "\n{BOLD}{}{BOLD:#}", wrapped(columns, "", &record.plan.heading()))?;
     writeln!(out, "{}", wrapped(columns, "", &server_line(record)))?;
     writeln!(out, "{}", table(columns, record, verdict).trim_fmt())?;
     let legend = "Measured: geometric mean of the blocks and its 95 % interval; latencies: \
@@ -141,6 +141,16 @@ fn write_validity(
 }
 
 fn server_line(record: &Record) -> String {
+    if let Some(sim) = &record.plan.sim {
+        return format!(
+            "SIMULATED server (seed {}), in virtual time: no number here was measured on a \
+             database · {} cores, round trip {}, commit {}",
+            sim.seed,
+            number(sim.before.cores),
+            time_us(sim.before.round_trip_s * 1e6),
+            time_us(sim.before.fsync_s * 1e6),
+        );
+    }
     let environment = &record.environment;
     let server = &environment.server;
     let version = server.version.split(" on ").next().unwrap_or(&server.version);

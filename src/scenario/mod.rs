@@ -9,6 +9,7 @@
 mod check;
 mod read;
 mod schema;
+mod sim;
 mod source;
 
 use schemars::JsonSchema;
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     read::{Fault, ScenarioError, ScenarioFile},
     schema::schema,
+    sim::{
+        Sim, SimChange, SimCliff, SimDips, SimErrors, SimFamily, SimServer, SimSpan, SimWeather,
+    },
     source::{Position, Source},
 };
 
@@ -41,6 +45,8 @@ pub struct Scenario {
     /// Where to insert.
     #[serde(default)]
     pub target: Target,
+    /// A simulated server to insert into, in virtual time, in place of a real one.
+    pub sim: Option<Sim>,
     /// The table to insert into.
     #[serde(default)]
     pub table: Table,

@@ -317,6 +317,11 @@ fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
 
 pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     let mut sentences = Vec::new();
+    if record.plan.sim.is_some() {
+        let simulated = "Simulated: the server, its latencies and its errors are made up from a \
+                         seed, and say nothing of any database.";
+        sentences.push(simulated.to_owned());
+    }
     let environment = &record.environment;
     let setting = |name: &str| environment.server.durability.get(name).map(String::as_str);
     for name in ["fsync", "full_page_writes", "synchronous_commit"] {

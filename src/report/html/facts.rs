@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::{
     record::Record,
-    stats::format::{number, time_ns},
+    stats::format::{number, time_ns, time_us},
+    target::sim::SimSettings,
 };
 
 /// A name and what is known under it.
@@ -20,7 +21,27 @@ impl Fact {
     }
 }
 
+/// What a simulated server was, in a sentence or two.
+pub(super) fn simulation(sim: &SimSettings) -> String {
+    format!(
+        "This run took place in virtual time on a simulated server (seed {}): no number here was \
+         measured on a database. It has {} cores, a round trip of {}, commits in {}, and {} of CPU \
+         time a row; record.json holds all of it.",
+        sim.seed,
+        number(sim.before.cores),
+        time_us(sim.before.round_trip_s * 1e6),
+        time_us(sim.before.fsync_s * 1e6),
+        time_us(sim.before.row_cpu_s * 1e6),
+    )
+}
+
 pub(super) fn environment(record: &Record) -> Vec<Fact> {
+    if let Some(sim) = &record.plan.sim {
+        return vec![
+            Fact::new("Server", simulation(sim)),
+            Fact::new("batchpilot", &record.batchpilot),
+        ];
+    }
     let environment = &record.environment;
     let server = &environment.server;
     let client = &environment.client;

@@ -24,7 +24,9 @@ const TEMPLATE: &str = include_str!("../report.html.jinja");
 /// All that the template shows, in the order of the page.
 #[derive(Serialize)]
 struct Page<'a> {
-    title: &'a str,
+    title: String,
+    /// What to say of a simulated server, before all else.
+    simulated: Option<String>,
     validity: Band,
     answer: Vec<Sentence<'a>>,
     has_claims: bool,
@@ -76,7 +78,8 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     let page = Page {
-        title: &record.plan.title,
+        title: record.plan.heading(),
+        simulated: record.plan.sim.as_ref().map(facts::simulation),
         validity: band(&verdict.validity),
         answer: answer(verdict),
         has_claims: verdict.cells.iter().any(|cell| cell.claimed_rows_per_s.is_some()),

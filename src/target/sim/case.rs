@@ -95,7 +95,8 @@ impl Family {
         Climate { noise, memory_s, stalls, ..Climate::CALM }
     }
 
-    fn change(self) -> Change {
+    /// What happens to the server.
+    pub fn change(self) -> Change {
         let fewer_cores = Change { cores_divisor: 4.0, coherence: 10.0, ..Change::NONE };
         match self {
             Family::RoundTrip | Family::LimitRoundTrip => {

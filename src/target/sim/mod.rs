@@ -90,7 +90,7 @@ impl Target for SimTarget {
     }
 
     async fn info(&self) -> Result<ServerInfo, TargetError> {
-        let surface = &self.server.settings.before;
+        let (surface, errors) = (&self.server.settings.before, &self.server.settings.errors);
         let probe = |seconds: f64| {
             let nanos = std::time::Duration::from_secs_f64(seconds).as_nanos();
             let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
@@ -98,7 +98,7 @@ impl Target for SimTarget {
         };
         Ok(ServerInfo {
             version: "simulated server".to_owned(),
-            sessions_free: self.server.settings.errors.sessions_max,
+            sessions_free: errors.sessions_max.filter(|_| errors.sessions_max_from_s <= 0.0),
             round_trip: probe(surface.round_trip_s),
             commit: probe(surface.round_trip_s + surface.fsync_s),
             ..ServerInfo::default()
