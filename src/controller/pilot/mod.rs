@@ -280,8 +280,9 @@ mod tests {
         let best = grid.cells().map(|it| rate(grid.setting(it))).fold(0.0, f64::max);
         let decisions = run(&mut pilot(Bounds::WIDE, None), 200, |_| ());
         let found = rate(decisions.last().unwrap().incumbent);
-        // The knee of this server is sharper than the model can bend; issue 3 asks for 98 %.
-        assert!(0.96 * best < found, "{found} of {best}");
+        // The knee of this server is sharper than the model can bend: only a look at the next
+        // workers either way finds it.
+        assert!(0.98 * best < found, "{found} of {best}");
     }
 
     #[test]
@@ -321,7 +322,9 @@ mod tests {
         let mut pilot = pilot(Bounds::WIDE, None);
         let decisions = run(&mut pilot, 300, refuse);
         let over = decisions.iter().skip(50).filter(|it| 6 < it.setting.workers).count();
-        assert!(over < 40, "{over} of 250 windows asked for more than the server gives");
+        // Within these 150 s a place is tried again 30 and 90 s after it was refused; up to 3
+        // places above 6 workers can be in reach: 8, 12 and 16.
+        assert!(over <= 3 * 3, "{over} of 250 windows asked for more than the server gives");
         assert!((1..=6).contains(&decisions.last().unwrap().incumbent.workers));
         let all = run(&mut pilot, 100, |window| window.pushed_back = 10);
         assert!(all.iter().all(|it| 0 < it.setting.workers));
