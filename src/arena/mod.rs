@@ -6,11 +6,13 @@
 
 mod league;
 mod score;
+mod table;
 mod windows;
 
 pub use self::{
     league::{Match, Standing, league, standing},
     score::{Path, Score, Segment, score},
+    table::{Layout, NOTES, write_table},
     windows::Windows,
 };
 
