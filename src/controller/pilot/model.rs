@@ -266,4 +266,28 @@ mod tests {
         }
         assert!((data.totals(0.0)[0].log_rate - 10.0).abs() < 0.01);
     }
+
+    /// With few cells robust weights call real structure an error: here a place that is twice as
+    /// slow, and was measured so again and again.
+    #[test]
+    fn structure_in_few_cells_is_no_outlier() {
+        let (grid, mut data) = measured(&[
+            (16, 4),
+            (128, 4),
+            (1_024, 4),
+            (16, 8),
+            (128, 8),
+            (1_024, 8),
+            (128, 16),
+            (1_024, 16),
+        ]);
+        let slow = grid.nearest(Setting { batch_rows: 4_096, workers: 16 });
+        let setting = grid.setting(slow);
+        for _ in 0..20 {
+            data.push(0.0, slow, (in_flight(setting) / (2.0 * latency_s(setting))).ln());
+        }
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.05, 0.05).unwrap();
+        let ratio = model.latency_s(setting) / latency_s(setting);
+        assert!((1.8..2.2).contains(&ratio), "{ratio}");
+    }
 }
