@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::{Score, draw, goal, run, score};
-use crate::{controller::Policy, stats::median, target::sim::Family};
+use crate::{
+    controller::{Bounds, Policy},
+    stats::median,
+    target::sim::Family,
+};
 
 /// One controller on one server.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +89,7 @@ fn play(policy: Policy, family: Family, seed: u64) -> Match {
     let case = draw(family, seed);
     let mut controller = policy.build(&goal(&case, seed));
     let path = run(&case, seed, controller.as_mut());
-    Match { policy, family, seed, score: score(&case, &path) }
+    Match { policy, family, seed, score: score(&case, &path, &Bounds::WIDE) }
 }
 
 /// Sums up the matches of one policy in one family; `None` if there are none.

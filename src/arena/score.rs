@@ -75,9 +75,9 @@ pub struct Score {
     pub deployed: f64,
 }
 
-/// Scores a path.
-pub fn score(case: &Case, path: &Path) -> Score {
-    let truth = Truth::of(case);
+/// Scores a path against the best that there is within bounds.
+pub fn score(case: &Case, path: &Path, bounds: &Bounds) -> Score {
+    let truth = Truth::of(case, bounds);
     let ticks = tick(case.horizon_s);
     let mut shares = vec![0.0; ticks];
     let mut violations = vec![false; ticks];
@@ -152,8 +152,8 @@ struct Truth<'a> {
 const DRIFT_STEPS: usize = 60;
 
 impl Truth<'_> {
-    fn of(case: &Case) -> Truth<'_> {
-        let grid = Grid::new(&Bounds::WIDE);
+    fn of<'a>(case: &'a Case, bounds: &Bounds) -> Truth<'a> {
+        let grid = Grid::new(bounds);
         let steps = match case.course {
             Course::Steady => vec![0.0],
             Course::At { .. } => vec![0.0, 1.0],
@@ -253,8 +253,8 @@ mod tests {
         let segment =
             |start_s, length_s, setting| Segment { start_s, length_s, before: setting, setting };
         let segments = vec![segment(0.0, 160.0, first), segment(160.0, 140.0, second)];
-        let score =
-            score(&case, &Path { segments, incumbent: second, retunes_s: vec![20.0, 155.0] });
+        let path = Path { segments, incumbent: second, retunes_s: vec![20.0, 155.0] };
+        let score = score(&case, &path, &Bounds::WIDE);
         assert!(score.time_to_95_s < 1e-9 && (score.last - 1.0).abs() < 1e-9, "{score:?}");
         assert!((score.recovery_95_s.unwrap() - 10.0).abs() < 0.1, "{score:?}");
         assert_eq!(score.false_retunes, Some(1.0), "that after the change was right");
@@ -267,7 +267,7 @@ mod tests {
         let setting = Setting { batch_rows: 65_535, workers: 64 };
         let whole = Segment { start_s: 0.0, length_s: 300.0, before: setting, setting };
         let path = Path { segments: vec![whole], incumbent: setting, retunes_s: Vec::new() };
-        let score = score(&case, &path);
+        let score = score(&case, &path, &Bounds::WIDE);
         assert_eq!((score.violating, score.violating_settled), (Some(1.0), Some(1.0)));
         assert_eq!(score.keeps_limit_s, Some(300.0));
         assert!((score.regret - 1.0).abs() < 1e-9 && score.deployed.abs() < 1e-9, "{score:?}");

@@ -225,6 +225,19 @@ pub(super) struct Replay {
     /// Controllers; all, if none is named.
     #[arg(long, value_delimiter = ',', value_parser = policies())]
     pub(super) controller: Vec<Policy>,
+    /// How the table is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: TableFormat,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum TableFormat {
+    /// In columns.
+    #[default]
+    Text,
+    /// As a Markdown document.
+    Markdown,
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {

@@ -24,7 +24,7 @@ const GAIN_MIN: f64 = 0.004;
 const NOISE_WINDOWS: usize = 60;
 const NOISE_WINDOWS_MIN: usize = 8;
 /// Least and most noise of a difference.
-const NOISE: (f64, f64) = (0.03, 0.4);
+const NOISE: (f64, f64) = (0.01, 0.4);
 /// Difference at home that makes a probe worthless: this, or this many deviations.
 const EDGE: f64 = 0.25;
 const EDGE_DEVIATIONS: f64 = 3.3;

@@ -31,7 +31,9 @@ const AROUND: [(isize, isize); 18] = [
     (-STEPS, -1),
 ];
 /// Scouts, each sent once: a model without cliffs missed an optimum left of a cliff of 2 x.
-const SCOUTS: [(isize, isize); 9] = [
+const SCOUTS: [(isize, isize); 11] = [
+    (0, -1),
+    (0, 1),
     (-STEPS, 0),
     (0, -2),
     (STEPS, 0),

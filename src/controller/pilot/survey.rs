@@ -164,7 +164,7 @@ impl Pilot {
 
     fn jump(&mut self, mut visits: BTreeMap<Cell, u32>, left: u32, at: Cell) {
         self.fit();
-        let next = self.terrain.best(at).filter(|_| 0 < left);
+        let next = self.terrain.best(self.home).filter(|_| 0 < left);
         if let Some(next) = next {
             let seen = visits.get(&next).copied().unwrap_or(0);
             if seen < VISITS && !(seen == 1 && next == at) {

@@ -158,6 +158,8 @@ mod tests {
         })
     }
 
+    /// A fall of 0.4 at a deviation of 0.1 is z = 4: a window adds 3.2, more or less its own noise
+    /// of 1, so that the sum of 9 takes 3 windows, or 4 where they lean up.
     #[test]
     fn a_fall_by_a_third_is_noticed_within_4_windows() {
         let (windows, alarm) = windows_until_alarm(9.6).unwrap();
