@@ -53,7 +53,7 @@ pub(super) enum Command {
     Tune(Tune),
     /// Draws the report of a record again.
     Report(Report),
-    /// Lets controllers play on simulated servers, and prints the league table.
+    /// Feeds a run's windows to another controller, or lets controllers play on simulated servers.
     Replay(Replay),
     /// Prints the JSON schema of scenario files.
     Schema,
@@ -204,11 +204,16 @@ pub(super) struct Report {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  batchpilot replay results/20261122T195007Z-tune --controller pilot,climb
   batchpilot replay --arena
   batchpilot replay --arena --seeds 0-19 --family mid,cores --controller fixed,climb")]
 pub(super) struct Replay {
-    /// Play on simulated servers, where the best setting is known.
-    #[arg(long, required = true)]
+    /// Directory of a run whose cells had a controller: how many of its decisions another one makes
+    /// on the same windows, where they differ first, and what both call the best.
+    #[arg(value_name = "RECORD", required_unless_present = "arena", conflicts_with = "arena")]
+    pub(super) record: Option<PathBuf>,
+    /// Play on simulated servers, where the best setting is known, and print the league table.
+    #[arg(long)]
     pub(super) arena: bool,
     /// Seeds of the servers, both ends included.
     #[arg(long, value_name = "FIRST-LAST", default_value = "0-99", value_parser = seeds)]

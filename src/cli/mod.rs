@@ -3,6 +3,7 @@
 mod args;
 mod progress;
 mod replay;
+mod replay_record;
 mod report;
 mod reproduce;
 mod run;

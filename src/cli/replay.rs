@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, args::Replay};
+use super::{Exit, args::Replay, replay_record};
 use crate::{
     arena::{self, Standing},
     controller::Policy,
@@ -13,6 +13,9 @@ pub(super) fn run(arguments: &Replay) -> anyhow::Result<Exit> {
         [] => Policy::ALL.to_vec(),
         named => named.to_vec(),
     };
+    if let Some(record) = &arguments.record {
+        return replay_record::run(record, &policies);
+    }
     let (first, last) = arguments.seeds;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let matches = arena::league(&policies, &arguments.family, first..last + 1, threads);

@@ -28,7 +28,7 @@ use crate::{
     report,
     rows::Generator,
     target::{
-        Target, TargetError,
+        ServerInfo, Target, TargetError,
         postgres::PgTarget,
         sim::{SimSettings, SimTarget},
     },
@@ -193,6 +193,18 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
+/// Fits a plan to what the server has room for.
+fn fit(
+    mut plan: Plan,
+    info: Result<ServerInfo, TargetError>,
+) -> anyhow::Result<(Plan, ServerInfo)> {
+    let info = info?;
+    if let Some(free) = info.sessions_free {
+        plan.clip_workers(free)?;
+    }
+    Ok((plan, info))
+}
+
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
 async fn cpu_busy() -> Option<f64> {
     let earlier = SystemTime::now()?;
@@ -238,13 +250,8 @@ impl<T: Target> Run<T> {
                 (Some(target), info)
             }
         };
-        let mut plan = job.plan;
-        let info = info.map_err(anyhow::Error::from).and_then(|info| {
-            info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
-            Ok(info)
-        });
-        let info = match info {
-            Ok(info) => info,
+        let (plan, info) = match fit(job.plan, info) {
+            Ok(fitting) => fitting,
             Err(error) => {
                 progress.finish();
                 directory.discard();

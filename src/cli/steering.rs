@@ -10,6 +10,9 @@ use crate::{
     stats::format::number,
 };
 
+/// The reason of a decision that nobody made: the block ends.
+pub(super) const ENDS: &str = "the block ends";
+
 /// A controller, which may steer several blocks, one after the other.
 pub(super) struct Steering {
     pub(super) helm: Helm,
@@ -78,7 +81,7 @@ impl Controller for Helm {
     fn decide(&mut self, window: &WindowSummary) -> Decision {
         if self.end.is_some_and(|end| end < window.start + window.length) {
             // Operations end in it, and none starts: its rate is nobody's.
-            return Decision { reason: "the block ends", ..self.controller.start() };
+            return Decision { reason: ENDS, ..self.controller.start() };
         }
         let window = WindowSummary { start: self.past + window.start, ..*window };
         self.now = window.start + window.length;

@@ -140,7 +140,11 @@ pub async fn run_block<T: Target>(
         returning: spec.cell.returning,
         prepared: spec.cell.prepared,
     };
-    let warm = spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max);
+    let warm = match spec.cell.controller {
+        None => spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max),
+        // That there is a server. The rest come as workers do: how many it grants may change.
+        Some(_) => 1,
+    };
     let sizes = warm_batch_rows(spec.cell);
     let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
     let before = sample(target).await;

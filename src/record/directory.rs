@@ -18,7 +18,7 @@ use super::{
     journal::{Journal, JournalRow},
 };
 use crate::{
-    measure::{Histograms, Kind, WindowSummary},
+    measure::{Activity, Histograms, Kind, WindowSummary},
     plan::CellPlan,
 };
 
@@ -455,6 +455,44 @@ fn block_row<'a>(block: &BlockRecord, cell: &'a CellPlan, histograms: &Histogram
 }
 
 impl WindowRow {
+    /// Returns the window as its controller saw it; only the time that workers waited for rows is not
+    /// on disk, and what it came to, [`WindowRow::client_bound`], is.
+    pub fn summary(&self) -> WindowSummary {
+        let of_ms = |ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1e3);
+        let activity = self.wal_bytes.zip(self.checkpoints).zip(self.autovacuum_workers);
+        WindowSummary {
+            index: self.window,
+            start: of_ms(self.start_ms),
+            length: of_ms(self.length_ms),
+            epoch: self.epoch,
+            mixed: self.mixed,
+            batch_rows: self.batch_rows,
+            workers: self.workers,
+            operations: self.operations,
+            rows: self.rows,
+            pushed_back: self.pushed_back,
+            errors: self.errors,
+            service_ns_mean: self.service_ns_mean,
+            service_ns2_variance: self.service_ns_stddev * self.service_ns_stddev,
+            service_ns_p50: self.service_ns_p50,
+            service_ns_p99: self.service_ns_p99,
+            service_ns_max: self.service_ns_max,
+            response_ns_p50: self.response_ns_p50,
+            response_ns_p99: self.response_ns_p99,
+            response_ns_max: self.response_ns_max,
+            pool_wait_ns_mean: self.pool_wait_ns_mean,
+            backlog: self.backlog,
+            client_cpu: Duration::from_nanos(self.client_cpu_ns),
+            rows_wait: Duration::ZERO,
+            client_bound: self.client_bound,
+            activity: activity.map(|((wal_bytes, checkpoints), autovacuum_workers)| Activity {
+                wal_bytes,
+                checkpoints,
+                autovacuum_workers,
+            }),
+        }
+    }
+
     /// Makes the row of a window.
     pub fn new(block: usize, cell: &str, repetition: u32, window: &WindowSummary) -> WindowRow {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;

@@ -11,7 +11,7 @@ use crate::{
     record::{JournalRow, Record, WindowRow, is_resting},
     stats::{
         self, Estimate,
-        format::{interval, number, time_ns, times},
+        format::{interval, number, time_ns, time_us, times},
     },
 };
 
@@ -317,7 +317,7 @@ impl Tuning {
         };
         let rate = it.rows_per_s.map_or_else(String::new, interval);
         let limit = self.p99_limit_ms.map_or_else(String::new, |limit_ms| {
-            format!(", within the limit of {} ms", number(limit_ms))
+            format!(", within the limit of {}", time_us(limit_ms * 1e3))
         });
         format!(
             "Use {} with {} rows an operation and {workers}: {rate} rows/s, p99 {}{limit}.",
@@ -387,7 +387,7 @@ impl Tuning {
         let lowest = lowest.map_or_else(String::new, |(p99, setting, when)| {
             format!(": the lowest found is {} at {} ({when})", time_ns(p99), setting.words())
         });
-        format!("No setting keeps p99 within {} ms here{lowest}.", number(limit_ms))
+        format!("No setting keeps p99 within {} here{lowest}.", time_us(limit_ms * 1e3))
     }
 
     fn how_the_search_went(&self) -> Vec<String> {
@@ -441,4 +441,142 @@ fn plateau_words(plateau: Plateau) -> String {
         span(batch_rows.0 as f64, batch_rows.1 as f64),
         span(workers.0.into(), workers.1.into()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::WindowRow;
+
+    fn window(
+        block: usize,
+        number: u64,
+        setting: (u64, u32),
+        operations: u64,
+        rate: f64,
+    ) -> WindowRow {
+        let window = crate::measure::WindowSummary {
+            index: number,
+            length: Duration::from_millis(500),
+            batch_rows: setting.0,
+            workers: setting.1,
+            operations,
+            service_ns_p99: 5_000_000,
+            ..Default::default()
+        };
+        WindowRow { rows_per_s: rate, ..WindowRow::new(block, "search", 0, &window) }
+    }
+
+    #[test]
+    fn a_rate_is_of_windows_that_hold_nothing_else() {
+        let mixed = WindowRow { mixed: true, ..window(0, 2, (100, 4), 50, 9_000.0) };
+        let errors = WindowRow { errors: 1, ..window(0, 3, (100, 4), 50, 9_000.0) };
+        let windows = [
+            window(0, 0, (100, 4), 50, 1_000.0),
+            window(0, 1, (100, 4), 50, 1_200.0),
+            mixed,
+            errors,
+            window(0, 4, (100, 4), 50, 800.0),
+            window(0, 5, (200, 4), 6, 3_000.0),
+            window(0, 6, (100, 4), 50, 0.0),
+            // The last of a block.
+            window(0, 7, (100, 4), 50, 9_000.0),
+            window(1, 0, (100, 4), 50, 1_000.0),
+            window(1, 1, (100, 4), 50, 9_000.0),
+        ];
+        let all = seen(windows.iter());
+        assert_eq!(all.len(), 2);
+        assert!(!all[0].is_credible(), "6 operations of 4 workers say little: {all:?}");
+        let slow = all[1];
+        assert!((slow.rows_per_s - 1_000.0).abs() < 1e-9, "{slow:?}");
+        assert_eq!((slow.windows, slow.operations, slow.service_ns_p99), (4, 200, 5_000_000));
+        assert!(seen([].into_iter()).is_empty());
+    }
+
+    fn contender(
+        cell: usize,
+        (batch_rows, workers): (u64, u32),
+        rate: f64,
+        keeps_limit: Option<bool>,
+    ) -> ContenderVerdict {
+        let of = |value: f64| Estimate { value, low: Some(value), high: Some(value), n: 3 };
+        ContenderVerdict {
+            cell,
+            roles: vec![Role::Found],
+            strategy: "unnest".to_owned(),
+            setting: Setting { batch_rows, workers },
+            rows_per_s: Some(of(rate)),
+            best_over_it: Some(of(1_000.0 / rate)),
+            service_ns_p99: 1,
+            keeps_limit,
+        }
+    }
+
+    #[test]
+    fn the_smallest_within_2_percent_is_recommended() {
+        let contenders = [
+            contender(0, (8_000, 8), 1_000.0, None),
+            contender(1, (1_000, 8), 985.0, None),
+            contender(2, (500, 8), 970.0, None),
+        ];
+        let best = best_of(&contenders).unwrap();
+        assert_eq!((best, recommend(&contenders, best)), (0, Some(1)));
+        let limited = [
+            contender(0, (8_000, 8), 1_200.0, Some(false)),
+            contender(1, (1_000, 8), 1_000.0, Some(true)),
+        ];
+        let best = best_of(&limited).unwrap();
+        assert_eq!((best, recommend(&limited, best)), (1, Some(1)));
+        assert_eq!(best_of(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
+    }
+
+    fn decision(block: usize, at_s: f64, state: &str, batch_rows: u64) -> JournalRow {
+        let setting = Setting { batch_rows, workers: 4 };
+        JournalRow {
+            block,
+            cell: "search".to_owned(),
+            window: None,
+            at_s,
+            policy: serde_json::from_str("\"pilot\"").unwrap(),
+            state: state.to_owned(),
+            before: setting,
+            after: setting,
+            incumbent: setting,
+            reason: String::new(),
+            grounds: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn it_settled_when_it_came_to_rest_on_what_it_ended_with() {
+        let rows = [
+            decision(0, 1.0, "survey", 10),
+            decision(0, 2.0, "cruise", 10),
+            decision(0, 5.0, "cruise", 20),
+            decision(1, 0.0, "search", 20),
+            decision(1, 3.0, "cruise", 20),
+            decision(1, 4.0, "cruise", 20),
+        ];
+        let settled = |count: usize| {
+            let rows: Vec<&JournalRow> = rows[..count].iter().collect();
+            settled_after_s(&rows)
+        };
+        let of = |seconds: f64| Some(seconds);
+        assert_eq!([settled(0), settled(1), settled(4)], [None, None, None]);
+        assert_eq!([settled(3), settled(6)], [of(5.0), of(8.0)], "5 s of the first block count");
+    }
+
+    #[test]
+    fn the_plateau_is_what_lies_near_the_fastest() {
+        let windows = [
+            window(0, 0, (100, 4), 50, 1_000.0),
+            window(0, 1, (400, 2), 50, 960.0),
+            window(0, 2, (10, 2), 50, 500.0),
+            window(0, 3, (10, 2), 50, 500.0),
+        ];
+        let found = plateau(&seen(windows.iter()), None).unwrap();
+        assert_eq!((found.batch_rows, found.workers), ((100, 400), (2, 4)));
+        assert_eq!((found.settings, found.settings_seen), (2, 3));
+        assert_eq!(plateau(&seen(windows.iter()), Some(1.0)), None, "none keeps 1 ns");
+    }
 }

@@ -14,5 +14,6 @@ mod report_fixture;
 mod runs;
 mod support;
 mod tidy;
+mod tune;
 mod verdict;
 mod wire;
