@@ -11,10 +11,10 @@ use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0    done; with --strict: every claim holds
+  0    done; with --strict: every claim holds, and the limit of tune is kept
   1    tool or server error
   2    usage, or a scenario that cannot run
-  10   --strict: a claim is refuted
+  10   --strict: a claim is refuted, or no setting keeps the limit of tune
   11   --strict: a claim is undecided
   13   INVALID: a table did not hold what the server had confirmed
   130  stopped by Ctrl-C (143: by SIGTERM); what was measured is on disk

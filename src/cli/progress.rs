@@ -34,8 +34,12 @@ impl Progress {
         let target =
             if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(plan.blocks.len() as u64), target);
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}")
-            .expect("the template is valid");
+        // A search needs the room for what it says, and has no end that a bar could show.
+        let template = match plan.tuning {
+            None => "{bar:24} {pos}/{len}  {wide_msg}",
+            Some(_) => "{pos}/{len}  {wide_msg}",
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is valid");
         bar.set_style(style.progress_chars("━╸ "));
         Progress {
             bar,

@@ -31,7 +31,12 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
     let blocks: Vec<&BlockRecord> = record.valid_blocks_of(cell).collect();
     let rates: Vec<f64> = blocks.iter().map(|block| block.rows_per_s()).collect();
     let rows: u64 = blocks.iter().map(|block| block.rows_confirmed).sum();
-    let rows_per_s = Estimate::of(&rates);
+    let is_search = record.plan.tuning.is_some() && plan.controller.is_some();
+    let rows_per_s = Estimate::of(&rates).map(|rate| match is_search {
+        false => rate,
+        // Rounds of a search go on where the last one was: they are no repetitions.
+        true => Estimate { low: None, high: None, ..rate },
+    });
     let claimed = |unit: ClaimUnit| {
         let mut claims = record.plan.claims.iter();
         claims.find(|claim| claim.cell == cell && claim.unit == unit).map(|claim| claim.value)

@@ -59,6 +59,13 @@ impl Found {
         own.filter(|it| keeps(it, limit_ns)).map_or(0.0, |it| it.rows_per_s)
     }
 
+    /// The best rate that the search saw at any setting that keeps the limit. Early rounds are too
+    /// short for a controller to have come to what it saw.
+    fn promise(&self, limit_ns: Option<f64>) -> f64 {
+        let known = self.seen.iter().filter(|it| it.is_credible() && keeps(it, limit_ns));
+        known.map(|it| it.rows_per_s).fold(0.0, f64::max)
+    }
+
     /// About how long an operation of the setting takes.
     fn latency_s(&self) -> f64 {
         match self.worth(None) {
@@ -146,7 +153,7 @@ impl<T: Target> Run<T> {
             }
             let mut found = self.found(&field, &blocks, steering)?;
             let limit_ns = limit_ns(&self.record.plan, field[0]);
-            found.sort_by(|a, b| b.worth(limit_ns).total_cmp(&a.worth(limit_ns)));
+            found.sort_by(|a, b| b.promise(limit_ns).total_cmp(&a.promise(limit_ns)));
             field = found.iter().map(|it| it.cell).take(found.len().div_ceil(2)).collect();
             ranking.retain(|it| found.iter().all(|new| new.cell != it.cell));
             ranking.splice(0..0, found);
