@@ -1,7 +1,7 @@
 //! A setting that moves while it is measured, on a real PostgreSQL: bad days of the engine, and whole
 //! runs of `tune` from the command line.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use batchpilot::{
     clock::Time,
@@ -282,6 +282,25 @@ async fn following_goes_on_until_it_is_told_to_stop_and_leaves_a_complete_record
     assert!(record.complete && last.is_valid(), "{record:?}");
     assert_eq!(Some(last.cell), record.plan.tuning.unwrap().follow);
     assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// In virtual time: the whole of it takes seconds, and chance comes from seeds alone.
+#[tokio::test]
+async fn on_a_simulated_server_the_same_seed_gives_the_same_answer() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim/quiet.toml");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let desk = Desk::new();
+        let mut command = batchpilot();
+        command.arg("tune").arg(&scenario).args(["--search", "15s", "--repetitions", "2"]);
+        command.arg("--out").arg(desk.out());
+        let finished = ended(command).await;
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+        let (_, verdict) = judged(&desk);
+        answers.push(verdict.tuning.unwrap());
+    }
+    assert!(answers[0].recommended.is_some());
+    assert_eq!(answers[0], answers[1]);
 }
 
 #[tokio::test]
