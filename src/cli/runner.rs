@@ -28,7 +28,7 @@ use crate::{
     report,
     rows::Generator,
     target::{
-        Target, TargetError,
+        ServerInfo, Target, TargetError,
         postgres::PgTarget,
         sim::{SimSettings, SimTarget},
     },
@@ -193,8 +193,18 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
-/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
-async fn cpu_busy() -> Option<f64> {
+/// Takes workers down to the sessions that the server has free.
+fn fit(plan: &mut Plan, info: ServerInfo) -> anyhow::Result<ServerInfo> {
+    info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
+    Ok(info)
+}
+
+/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
+/// time nobody else is there.
+async fn cpu_busy(plan: &Plan) -> Option<f64> {
+    if plan.sim.is_some() {
+        return None;
+    }
     let earlier = SystemTime::now()?;
     clock::sleep(Duration::from_millis(500)).await;
     Some(SystemTime::now()?.busy_since(earlier))
@@ -227,8 +237,7 @@ impl<T: Target> Run<T> {
     ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
-        let is_simulated = job.plan.sim.is_some();
-        let cpu_busy_before = if is_simulated { None } else { cpu_busy().await };
+        let cpu_busy_before = cpu_busy(&job.plan).await;
         let target = connect.await;
         progress.say("measuring round trip and commit");
         let (target, info) = match target {
@@ -239,11 +248,7 @@ impl<T: Target> Run<T> {
             }
         };
         let mut plan = job.plan;
-        let info = info.map_err(anyhow::Error::from).and_then(|info| {
-            info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
-            Ok(info)
-        });
-        let info = match info {
+        let info = match info.map_err(anyhow::Error::from).and_then(|it| fit(&mut plan, it)) {
             Ok(info) => info,
             Err(error) => {
                 progress.finish();
