@@ -184,8 +184,8 @@ impl<T: Target> Run<T> {
         steering.watch.rest = None;
         steering.ends_when_told = true;
         let mut repetition = 0;
-        while started.elapsed() < time && !signals.stop.is_cancelled() {
-            let left = time.saturating_sub(started.elapsed()).as_secs_f64();
+        while clock::since(started) < time && !signals.stop.is_cancelled() {
+            let left = time.saturating_sub(clock::since(started)).as_secs_f64();
             let seconds = left.clamp(1.0, FOLLOW_BLOCK_S);
             let stop = Stop { rows: Some(FOLLOW_ROWS_MAX), seconds: Some(seconds) };
             let number = self.record.plan.add_follow(repetition, stop);
