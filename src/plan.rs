@@ -855,8 +855,9 @@ mod tests {
     #[test]
     fn the_scenarios_that_come_along_resolve() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files = |folder: &std::path::Path| std::fs::read_dir(folder).unwrap();
         let mut count = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in files(&folder).chain(files(&folder.join("sim"))) {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|it| it == "toml") {
                 let file = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
@@ -866,6 +867,6 @@ mod tests {
                 count += 1;
             }
         }
-        assert!(2 <= count, "{count} scenarios");
+        assert!(9 <= count, "{count} scenarios");
     }
 }

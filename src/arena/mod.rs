@@ -1,16 +1,19 @@
 //! Runs controllers over simulated servers side by side, and scores them against the truth.
 //!
 //! It goes from window to window, not from operation to operation: hundreds of servers x 300 s x
-//! many controllers take minutes. **Invariant:** pure; the same seeds give the same scores on any
+//! many controllers take minutes. [`play`] takes the long way, through the engine, and shows that both
+//! agree. **Invariant:** pure; the same seeds give the same scores on any
 //! number of threads.
 
 mod league;
+mod live;
 mod score;
 mod table;
 mod windows;
 
 pub use self::{
     league::{Match, Standing, league, standing},
+    live::{Live, play},
     score::{Path, Score, Segment, score},
     table::{Layout, NOTES, write_table},
     windows::Windows,

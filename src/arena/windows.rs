@@ -20,8 +20,6 @@ const WINDOW_S: f64 = 0.25;
 const COUNT_NOISE: f64 = 0.3;
 /// Latencies drawn of a window, at least and at most.
 const SAMPLES: (f64, f64) = (4.0, 400.0);
-/// Samples below which the 99th percentile is the longest.
-const SAMPLES_FOR_P99: usize = 50;
 
 /// A server that is asked for one window after the other.
 #[derive(Debug)]
@@ -138,10 +136,11 @@ fn summary(
     latencies: &[f64],
 ) -> WindowSummary {
     let n = latencies.len();
-    let quantile = |q: f64| (latencies[((n - 1) as f64 * q).round() as usize] * 1e9) as u64;
+    // The nearest rank, as the engine's histograms have it.
+    let quantile = |q: f64| (latencies[((n as f64 * q).ceil() as usize).max(1) - 1] * 1e9) as u64;
     let mean = latencies.iter().sum::<f64>() / n as f64;
     let variance = latencies.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / n as f64;
-    let p99 = if n < SAMPLES_FOR_P99 { quantile(1.0) } else { quantile(0.99) };
+    let p99 = quantile(0.99);
     WindowSummary {
         index: windows.index,
         start: Duration::from_secs_f64(windows.at_s),

@@ -203,8 +203,18 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
-/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
-async fn cpu_busy() -> Option<f64> {
+/// Takes workers down to the sessions that the server has free.
+fn fit(plan: &mut Plan, info: ServerInfo) -> anyhow::Result<ServerInfo> {
+    info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
+    Ok(info)
+}
+
+/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
+/// time nobody else is there.
+async fn cpu_busy(plan: &Plan) -> Option<f64> {
+    if plan.sim.is_some() {
+        return None;
+    }
     let earlier = SystemTime::now()?;
     clock::sleep(Duration::from_millis(500)).await;
     Some(SystemTime::now()?.busy_since(earlier))
@@ -226,20 +236,17 @@ async fn meet<T: Target>(
     };
     progress.say("measuring round trip and commit");
     let info = tokio::select! {
-        info = target.info() => info.map_err(anyhow::Error::from).and_then(|info| {
-            info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
-            Ok(info)
-        }),
+        info = target.info() => info.map_err(anyhow::Error::from).and_then(|it| fit(plan, it)),
         () = stop.cancelled() => {
             // Its CHECKPOINT may take minutes.
-            drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+            drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
             Err(stopped())
         }
     };
     match info {
         Ok(info) => Ok((target, info)),
         Err(error) => {
-            match tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await {
+            match clock::timeout(CLOSE_TIMEOUT, target.close()).await {
                 Ok(closed) => closed?,
                 Err(_) => anyhow::bail!("{error}; the schema is left to the next run"),
             }
@@ -276,8 +283,7 @@ impl<T: Target> Run<T> {
     ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
-        let is_simulated = job.plan.sim.is_some();
-        let cpu_busy_before = if is_simulated { None } else { cpu_busy().await };
+        let cpu_busy_before = cpu_busy(&job.plan).await;
         let mut plan = job.plan;
         let met = meet(connect, &mut plan, &progress, stop).await;
         let (target, info) = match met {

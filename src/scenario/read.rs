@@ -248,7 +248,8 @@ mod tests {
     const CELL: &str = "name = 'a'\n[[cells]]\nname = 'c'\nstrategy = 'unnest'\n";
 
     const ROOT_KEYS: &str = "known keys: `cells`, `claims`, `client_threads`, `name`, `pool`, \
-        `repetitions`, `rows`, `seed`, `stop`, `table`, `target`, `title`, `window_ms`";
+        `repetitions`, `rows`, `seed`, `sim`, `stop`, `table`, `target`, `title`, \
+        `window_ms`";
     const CELL_KEYS: &str = "known keys: `batch_rows`, `controller`, `in_flight`, `name`, `on_error`, `pace`, \
         `pool`, `prepared`, `returning`, `stop`, `strategy`, `transaction`, `workers`";
     const STRATEGIES: &str =

@@ -79,7 +79,7 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
     environment.set_lstrip_blocks(true);
     let page = Page {
         title: record.plan.heading(),
-        simulated: record.plan.sim.as_ref().map(facts::simulation),
+        simulated: facts::simulation(record),
         validity: band(&verdict.validity),
         answer: answer(verdict),
         has_claims: verdict.cells.iter().any(|cell| cell.claimed_rows_per_s.is_some()),
