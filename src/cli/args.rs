@@ -23,6 +23,7 @@ Examples:
   batchpilot reproduce
   batchpilot reproduce --url postgresql://me@db.example/test
   batchpilot run scenarios/example.toml --check
+  batchpilot run scenarios/sim/cliff.toml --sim-truth
   batchpilot tune --strategy copy_binary
   batchpilot report results/20261122T130509Z-reproduce";
 
@@ -98,6 +99,7 @@ pub(super) struct Reproduce {
 Examples:
   batchpilot run scenarios/example.toml
   batchpilot run scenarios/example.toml --check
+  batchpilot run scenarios/sim/cliff.toml --sim-truth
   batchpilot run mine.toml --url postgresql://me@db.example/test --strict")]
 pub(super) struct Run {
     /// Scenario files, run one after the other.
@@ -106,6 +108,10 @@ pub(super) struct Run {
     /// Resolve and print the plan; run nothing, connect to nothing.
     #[arg(long)]
     pub(super) check: bool,
+    /// Print the best setting of a simulated server and what the scenario's cells give on it, as only
+    /// its maker knows, and run nothing.
+    #[arg(long, conflicts_with = "check")]
+    pub(super) sim_truth: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }

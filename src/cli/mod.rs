@@ -11,6 +11,7 @@ mod runner;
 mod server;
 mod signals;
 mod steering;
+mod truth;
 mod tune;
 
 use std::{

@@ -9,6 +9,7 @@ use super::{
     Exit, UsageError,
     args::{Format, Run},
     runner::{self, Job},
+    truth,
 };
 use crate::{
     plan::Plan,
@@ -30,6 +31,12 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
     if arguments.check {
         for job in &jobs {
             show_plan(&job.plan, arguments.common.format)?;
+        }
+        return Ok(Exit::Done);
+    }
+    if arguments.sim_truth {
+        for job in &jobs {
+            truth::show(&job.plan, arguments.common.format)?;
         }
         return Ok(Exit::Done);
     }

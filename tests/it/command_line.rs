@@ -781,3 +781,26 @@ async fn a_full_disk_is_said_and_nothing_is_left() {
     assert_eq!((block.ended, block.complaint()), (BlockEnd::Failed, None));
     assert!(0 < block.rows_confirmed && block.errors.contains_key("53100"));
 }
+
+/// By hand: the best is a share of 100 %, and the cells of the file are below it.
+#[tokio::test]
+async fn the_truth_of_a_simulated_server_can_be_asked_for_and_of_no_other() {
+    let truth = |scenario: &str| {
+        let mut command = batchpilot();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
+        command.arg("run").arg(path).args(["--sim-truth", "--format", "json"]);
+        ended(command)
+    };
+    let told = truth("sim/cores.toml").await;
+    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{told:?}");
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let rate = |time: usize, setting: usize| told[time]["settings"][setting]["rows_per_s"].as_f64();
+    assert_eq!(told[0]["when"], "before the change");
+    assert_eq!(told[0]["settings"][0]["name"], "best of all");
+    assert!(rate(0, 1) < rate(0, 0), "1,000 x 5 is not the best: {told}");
+    assert!(rate(1, 0) < rate(0, 0), "a quarter of the cores gives less: {told}");
+
+    let refused = truth("example.toml").await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+    assert!(refused.stderr.contains("no [sim]"), "{refused:?}");
+}
