@@ -3,8 +3,10 @@
 //! As Vector's adaptive request concurrency compares (`controller.rs`): the last window against an
 //! exponential average and its deviation; but on rows/s, since a batch has no "right" latency.
 
-use super::{Bounds, Controller, Decision, Evidence, Goal, Setting, Wish};
-use crate::measure::WindowSummary;
+use super::{
+    Bounds, Evidence, Goal, Setting,
+    reactive::{Reactive, Reason},
+};
 
 /// Share of the newest window in the average; Vector's.
 const ALPHA: f64 = 0.4;
@@ -61,10 +63,6 @@ impl Aimd {
         }
     }
 
-    fn hold(&self, reason: &'static str) -> Decision {
-        Decision::settle(self.setting, "aimd", reason).wishing(Wish::of_ms(500))
-    }
-
     fn grow(&mut self) {
         let Setting { batch_rows, workers } = self.setting;
         self.setting = self.bounds.nearest(match self.axis {
@@ -92,20 +90,18 @@ impl Aimd {
     }
 }
 
-impl Controller for Aimd {
-    fn start(&self) -> Decision {
-        self.hold("start")
+impl Reactive for Aimd {
+    const STATE: &'static str = "aimd";
+
+    fn setting(&self) -> Setting {
+        self.setting
     }
 
-    fn decide(&mut self, window: &WindowSummary) -> Decision {
-        let evidence = match Evidence::of(window) {
-            Ok(evidence) => evidence,
-            Err(flaw) => return self.hold(flaw.words()),
-        };
+    fn react(&mut self, evidence: &Evidence) -> Reason {
         let rate = evidence.rows_per_s;
         let Some(average) = self.average else {
             self.average = Some(Average { mean: rate, variance: 0.0 });
-            return self.hold("the first window is the average");
+            return ("the first window is the average", Vec::new());
         };
         self.average = Some(average.with(rate));
         let reason = if self.p99_limit_s < evidence.p99_s {
@@ -123,7 +119,7 @@ impl Controller for Aimd {
             self.turn();
             "a little slower: turn to the other axis"
         };
-        self.hold(reason).because(&[("rows_per_s", rate), ("average", average.mean)])
+        (reason, vec![("rows_per_s", rate), ("average", average.mean)])
     }
 }
 
@@ -132,6 +128,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{controller::Controller, measure::WindowSummary};
 
     fn goal(p99_limit: Option<Duration>) -> Goal {
         Goal { bounds: Bounds::WIDE, p99_limit, seed: 0 }

@@ -3,8 +3,10 @@
 //! Source: concurrency-limits, `Gradient2Limit.java`, with its tolerance and smoothing. A ratio of
 //! latency to its own past knows nothing of throughput: constant bad latency looks perfect.
 
-use super::{Bounds, Controller, Decision, Evidence, Goal, Setting, Wish};
-use crate::measure::WindowSummary;
+use super::{
+    Bounds, Evidence, Goal, Setting,
+    reactive::{Reactive, Reason},
+};
 
 /// How much slower than the long average is no sign yet.
 const TOLERANCE: f64 = 1.5;
@@ -44,12 +46,6 @@ impl Gradient {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
-    fn hold(&self, reason: &'static str) -> Decision {
-        let setting = Setting { batch_rows: self.batch_rows, workers: self.limit as u32 };
-        Decision::settle(setting, "gradient", reason).wishing(Wish::of_ms(500))
-    }
-
     fn long_average(&mut self, latency_s: f64) -> f64 {
         self.windows += 1;
         let Some(long_s) = self.long_s else { return latency_s };
@@ -62,16 +58,15 @@ impl Gradient {
     }
 }
 
-impl Controller for Gradient {
-    fn start(&self) -> Decision {
-        self.hold("start")
+impl Reactive for Gradient {
+    const STATE: &'static str = "gradient";
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
+    fn setting(&self) -> Setting {
+        Setting { batch_rows: self.batch_rows, workers: self.limit as u32 }
     }
 
-    fn decide(&mut self, window: &WindowSummary) -> Decision {
-        let evidence = match Evidence::of(window) {
-            Ok(evidence) => evidence,
-            Err(flaw) => return self.hold(flaw.words()),
-        };
+    fn react(&mut self, evidence: &Evidence) -> Reason {
         let long_s = self.long_average(evidence.latency_s);
         self.long_s = Some(long_s);
         let exceeds = self.p99_limit_s < evidence.p99_s;
@@ -87,7 +82,7 @@ impl Controller for Gradient {
             () if gradient < 1.0 => "slower than the long average",
             () => "as fast as the long average: room for a queue",
         };
-        self.hold(reason).because(&[("gradient", gradient), ("long_ms", long_s * 1e3)])
+        (reason, vec![("gradient", gradient), ("long_ms", long_s * 1e3)])
     }
 }
 
@@ -96,6 +91,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{controller::Controller, measure::WindowSummary};
 
     fn workers_after(latencies_ms: &[f64], p99_limit: Option<Duration>) -> u32 {
         let goal = Goal { bounds: Bounds::WIDE, p99_limit, seed: 0 };

@@ -12,6 +12,7 @@ mod gradient;
 mod grid;
 mod pilot;
 mod policy;
+mod reactive;
 mod variance;
 
 pub use self::{

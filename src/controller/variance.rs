@@ -8,8 +8,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bounds, Controller, Decision, Evidence, Setting, Wish};
-use crate::measure::WindowSummary;
+use super::{
+    Bounds, Evidence, Setting,
+    reactive::{Reactive, Reason},
+};
 
 /// Settings of the rule.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -73,22 +75,16 @@ impl Variance {
         let setting = bounds.nearest(rule.start);
         Variance { rule, setting, last: VecDeque::new() }
     }
-
-    fn hold(&self, reason: &'static str) -> Decision {
-        Decision::settle(self.setting, "variance", reason).wishing(Wish::of_ms(500))
-    }
 }
 
-impl Controller for Variance {
-    fn start(&self) -> Decision {
-        self.hold("start")
+impl Reactive for Variance {
+    const STATE: &'static str = "variance";
+
+    fn setting(&self) -> Setting {
+        self.setting
     }
 
-    fn decide(&mut self, window: &WindowSummary) -> Decision {
-        let evidence = match Evidence::of(window) {
-            Ok(evidence) => evidence,
-            Err(flaw) => return self.hold(flaw.words()),
-        };
+    fn react(&mut self, evidence: &Evidence) -> Reason {
         self.last.push_back(match self.rule.signal {
             Signal::Rate => evidence.rows_per_s,
             Signal::Latency => evidence.latency_s,
@@ -97,7 +93,7 @@ impl Controller for Variance {
             self.last.pop_front();
         }
         if self.last.len() < WINDOWS {
-            return self.hold("fewer than 10 windows");
+            return ("fewer than 10 windows", Vec::new());
         }
         let deviation = relative_deviation(&self.last);
         let rows = self.setting.batch_rows;
@@ -110,7 +106,7 @@ impl Controller for Variance {
         } else {
             "varies neither much nor little: hold"
         };
-        self.hold(reason).because(&[("deviation", deviation)])
+        (reason, vec![("deviation", deviation)])
     }
 }
 
@@ -127,6 +123,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{controller::Controller, measure::WindowSummary};
 
     fn window(latency_ms: f64) -> WindowSummary {
         WindowSummary {

@@ -241,8 +241,10 @@ mod tests {
         let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
         let unseen = Setting { batch_rows: 2_048, workers: 12 };
         let ratio = model.latency_s(unseen) / latency_s(unseen);
-        // Five cells leave the eight terms some freedom, but no more than is allowed for.
-        assert!((ratio - 1.0).abs() < MISFIT.1, "{ratio}");
+        // Five cells leave eight terms some freedom. Of all fits to them that are exact and have no
+        // negative term (the corners of that set are solved for by hand), this place is told at
+        // 0.938 of the truth by the least, and at 1 by the most.
+        assert!((0.938..1.001).contains(&ratio), "{ratio}");
         let (grid, data) = measured(&[&DESIGN[..], &[(16, 32), (4_096, 2), (1_024, 32)]].concat());
         let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
         let ratio = model.latency_s(unseen) / latency_s(unseen);
@@ -267,27 +269,18 @@ mod tests {
         assert!((data.totals(0.0)[0].log_rate - 10.0).abs() < 0.01);
     }
 
-    /// With few cells robust weights call real structure an error: here a place that is twice as
-    /// slow, and was measured so again and again.
+    /// With few cells robust weights call real structure an error: here a cliff, of which one cell
+    /// of nine tells. Twice the latency is more than the terms can bend to, but more than half of
+    /// it, as a logarithm, stays in the model.
     #[test]
     fn structure_in_few_cells_is_no_outlier() {
-        let (grid, mut data) = measured(&[
-            (16, 4),
-            (128, 4),
-            (1_024, 4),
-            (16, 8),
-            (128, 8),
-            (1_024, 8),
-            (128, 16),
-            (1_024, 16),
-        ]);
-        let slow = grid.nearest(Setting { batch_rows: 4_096, workers: 16 });
-        let setting = grid.setting(slow);
-        for _ in 0..20 {
-            data.push(0.0, slow, (in_flight(setting) / (2.0 * latency_s(setting))).ln());
-        }
-        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.05, 0.05).unwrap();
+        let around = [(256, 8), (512, 8), (512, 6), (362, 8), (512, 12), (724, 8)];
+        let (grid, mut data) = measured(&[&DESIGN[..2], &around].concat());
+        let beyond = grid.nearest(Setting { batch_rows: 1_024, workers: 8 });
+        let setting = grid.setting(beyond);
+        data.push(0.0, beyond, (in_flight(setting) / (2.0 * latency_s(setting))).ln());
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
         let ratio = model.latency_s(setting) / latency_s(setting);
-        assert!((1.8..2.2).contains(&ratio), "{ratio}");
+        assert!(2_f64.sqrt() < ratio, "{ratio}");
     }
 }

@@ -6,7 +6,7 @@ use super::{
     spell::{Outlook, Spell},
     watch::Alarm,
 };
-use crate::controller::{Cell, Evidence, Flaw, Setting};
+use crate::controller::{Cell, Evidence, Flaw};
 
 /// Windows that the new data starts with.
 const KEPT_WINDOWS: usize = 6;
@@ -24,8 +24,6 @@ const BRACE_SHARE: f64 = 0.95;
 /// How long a place where the server pushed back, or the client was the limit, is left alone.
 const PUSHED_BACK_S: f64 = 30.0;
 const CLIENT_BOUND_S: f64 = 60.0;
-/// Share of the workers that is left after a push-back.
-const WORKERS_LEFT: f64 = 0.7;
 
 /// Home is held to see whether a change stays.
 #[derive(Clone, Debug)]
@@ -211,32 +209,22 @@ impl Pilot {
 
     fn pushed_back(&mut self) -> &'static str {
         let at = self.place();
-        if at.workers == 0 {
+        // Nothing is barred at the fewest workers: no place at all would be left.
+        let Some(fewer) = self.terrain.grid.step(at, 0, -1) else {
             return "the server pushed back, and there is no fewer workers: hold";
-        }
+        };
         self.terrain.bar(Cell { batch: 0, workers: at.workers }, PUSHED_BACK_S);
-        if at == self.home {
-            self.lower_home();
-            return "the server pushed back: fewer workers";
+        if at != self.home {
+            self.skip();
+            return "the server pushed back there: not there again for a while";
         }
-        self.skip();
-        "the server pushed back there: not there again for a while"
-    }
-
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.7 of a count")]
-    fn lower_home(&mut self) {
-        let grid = &self.terrain.grid;
-        let Setting { batch_rows, workers } = grid.setting(self.home);
-        let workers = (WORKERS_LEFT * f64::from(workers)).floor().max(1.0) as u32;
-        let nearest = grid.nearest(Setting { batch_rows, workers });
-        // Both a probe's way back and the grid's next place might be no fewer.
-        let home = Cell { workers: nearest.workers.min(self.home.workers - 1), ..self.home };
         if self.is_settled {
-            self.move_home(home);
+            self.move_home(fewer);
         } else {
-            self.home = home;
+            self.home = fewer;
             self.skip();
         }
+        "the server pushed back: fewer workers"
     }
 
     fn client_bound(&mut self) -> &'static str {
