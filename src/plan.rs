@@ -249,10 +249,11 @@ fn resolve_table(table: &scenario::Table) -> Result<TableSettings, PlanError> {
     if name.is_empty() || 63 < name.len() || name.contains('\0') {
         return Err(PlanError::new("table.name", "a table's name has 1 to 63 bytes"));
     }
-    let columns = Generator::article_user(0).columns();
+    let generator = Generator::article_user(0);
+    let columns = generator.columns();
     for (index, column) in table.indexes.iter().enumerate() {
-        if !columns.iter().any(|known| known.name == column) {
-            let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        if !columns.iter().any(|known| known.name == *column) {
+            let known: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             let problem = format!("no column `{column}`; columns are {}", known.join(", "));
             return Err(PlanError::new(format!("table.indexes[{index}]"), problem));
         }

@@ -280,12 +280,13 @@ impl Run {
                 return Ok(());
             }
         }
+        let generator = Generator::article_user(block.seed);
         let spec = BlockSpec {
             cell,
             seed: block.seed,
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
-            generator: Generator::article_user(block.seed),
+            generator: &generator,
             time: Time::Real,
         };
         let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };

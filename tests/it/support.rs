@@ -171,12 +171,13 @@ pub(crate) async fn run_until(
     cell: &CellPlan,
     stop: &CancellationToken,
 ) -> Result<BlockOutcome, TargetError> {
+    let generator = generator();
     let spec = BlockSpec {
         cell,
         seed: 1,
         window: Duration::from_millis(100),
         client_threads: 1,
-        generator: generator(),
+        generator: &generator,
         time: batchpilot::clock::Time::Real,
     };
     let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };

@@ -152,7 +152,7 @@ impl PgTarget {
             .generator
             .columns()
             .iter()
-            .map(|column| format!("{} {}", quoted(column.name), column.kind.sql_type()))
+            .map(|column| format!("{} {}", quoted(&column.name), column.sql_type.name))
             .collect();
         let mut text = format!(
             "SET search_path TO {}; DROP TABLE IF EXISTS {table}; \

@@ -15,11 +15,11 @@ pub(super) async fn verify(
     confirmed: RowSet,
     in_doubt: RowSet,
 ) -> Result<Verification, Error> {
-    let mut checker = Checker::new(generator, confirmed, in_doubt);
-    read(admin, table, generator, &mut checker).await?;
+    let mut checker = Checker::new(generator.clone(), confirmed, in_doubt);
+    read(admin, table, &generator, &mut checker).await?;
     if checker.needs_second_pass() {
         checker = checker.again();
-        read(admin, table, generator, &mut checker).await?;
+        read(admin, table, &generator, &mut checker).await?;
     }
     Ok(checker.finish())
 }
@@ -28,11 +28,11 @@ pub(super) async fn verify(
 async fn read(
     admin: &Client,
     table: &str,
-    generator: Generator,
+    generator: &Generator,
     checker: &mut Checker,
 ) -> Result<(), Error> {
-    let columns: Vec<String> =
-        generator.columns().iter().map(|column| quoted(column.name)).collect();
+    let name = |&column: &usize| quoted(&generator.columns()[column].name);
+    let columns: Vec<String> = generator.compared().iter().map(name).collect();
     let copy = format!("COPY {table} ({}) TO STDOUT (FORMAT binary)", columns.join(", "));
     let stream = admin.copy_out(&copy).await?;
     pin_mut!(stream);
