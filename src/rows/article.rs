@@ -14,8 +14,8 @@ static COLUMNS: LazyLock<Arc<[ColumnSpec]>> = LazyLock::new(|| {
     ])
 });
 
-pub(super) fn columns() -> Arc<[ColumnSpec]> {
-    Arc::clone(&COLUMNS)
+pub(super) fn columns() -> &'static Arc<[ColumnSpec]> {
+    &COLUMNS
 }
 
 /// The email, which is unique.

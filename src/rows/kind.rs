@@ -1,5 +1,7 @@
 //! The types of columns: what their values look like in PostgreSQL's binary format.
 
+use std::sync::Arc;
+
 /// The binary format of a type's values. Types whose format is their text share one kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ColumnKind {
@@ -47,6 +49,8 @@ pub enum ColumnKind {
     Range(Box<ColumnKind>),
     /// An array of values of this kind.
     Array(Box<ColumnKind>),
+    /// Any other type: its values, each in binary format and as text.
+    Listed(Arc<[(Vec<u8>, String)]>),
 }
 
 /// A type as the server knows it.

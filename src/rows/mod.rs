@@ -14,6 +14,7 @@ mod article;
 mod check;
 mod kind;
 mod range;
+mod table;
 
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ pub use self::{
     check::{Checker, Finding, Verification},
     kind::{ColumnKind, ColumnSpec, SqlType},
     range::{RowRange, RowSet},
+    table::{
+        Bound, ColumnFacts, Condition, Distribution, Limit, Limits, Maker, TableError, TableRows,
+        TypeFacts, TypeShape, conditions,
+    },
 };
 
 /// The values of one column of a chunk.
@@ -158,18 +163,32 @@ impl RowSlice {
 #[derive(Clone, Debug)]
 pub struct Generator {
     seed: u64,
-    columns: Arc<[ColumnSpec]>,
+    rows: Rows,
+}
+
+#[derive(Clone, Debug)]
+enum Rows {
+    Article,
+    Table(Arc<TableRows>),
 }
 
 impl Generator {
     /// Creates a generator of the article's users.
     pub fn article_user(seed: u64) -> Generator {
-        Generator { seed, columns: article::columns() }
+        Generator { seed, rows: Rows::Article }
+    }
+
+    /// Creates a generator of the rows of a table.
+    pub fn table(seed: u64, rows: TableRows) -> Generator {
+        Generator { seed, rows: Rows::Table(Arc::new(rows)) }
     }
 
     /// Returns the columns that are sent with every row.
     pub fn columns(&self) -> &Arc<[ColumnSpec]> {
-        &self.columns
+        match &self.rows {
+            Rows::Article => article::columns(),
+            Rows::Table(rows) => rows.specs(),
+        }
     }
 
     /// Returns a generator of the same columns, with another seed.
@@ -178,35 +197,61 @@ impl Generator {
         Generator { seed, ..self.clone() }
     }
 
+    /// Returns how many rows there can be, if UNIQUE columns set a limit.
+    pub fn rows_max(&self) -> Option<u64> {
+        match &self.rows {
+            Rows::Article => None,
+            Rows::Table(rows) => rows.rows_max(),
+        }
+    }
+
     /// Returns which columns are compared when a table is read back.
     pub fn compared(&self) -> &[usize] {
-        &[0, 1, 2, 3]
-    }
-
-    /// Returns whether a column names its row.
-    fn has_key(&self) -> bool {
-        true
-    }
-
-    /// Returns the key of a row as it was read back.
-    fn key_of<'a>(&self, fields: &[Option<&'a [u8]>]) -> Option<&'a [u8]> {
-        fields.get(article::KEY_COLUMN).copied().flatten()
-    }
-
-    /// Returns the row that the key names, whether or not the row exists.
-    fn index_of(&self, fields: &[Option<&[u8]>]) -> Option<u64> {
-        article::index_of_email(self.key_of(fields)?)
+        match &self.rows {
+            Rows::Article => &[0, 1, 2, 3],
+            Rows::Table(rows) => rows.compared(),
+        }
     }
 
     /// Appends the value of a column in row `index`, in binary format; `false` if it is NULL.
-    fn write_value(&self, index: u64, column: usize, out: &mut Vec<u8>) -> bool {
-        article::write_value(self.seed, index, column, out);
-        true
+    pub fn write_value(&self, index: u64, column: usize, out: &mut Vec<u8>) -> bool {
+        match &self.rows {
+            Rows::Article => {
+                article::write_value(self.seed, index, column, out);
+                true
+            }
+            Rows::Table(rows) => rows.write_value(self.seed, index, column, out),
+        }
     }
 
     /// Builds the rows of `range`. Costs about 60 bytes of memory a row of the article's users.
     pub fn build(&self, range: RowRange) -> Chunk {
-        article::build(self.seed, range)
+        match &self.rows {
+            Rows::Article => article::build(self.seed, range),
+            Rows::Table(rows) => rows.build(self.seed, range),
+        }
+    }
+
+    /// Returns where, among the columns compared, one stands that names its row.
+    fn key(&self) -> Option<usize> {
+        match &self.rows {
+            Rows::Article => Some(article::KEY_COLUMN),
+            Rows::Table(rows) => rows.key(),
+        }
+    }
+
+    /// Returns the key of a row as it was read back.
+    fn key_of<'a>(&self, fields: &[Option<&'a [u8]>]) -> Option<&'a [u8]> {
+        fields.get(self.key()?).copied().flatten()
+    }
+
+    /// Returns the row that the key names, whether or not the row exists.
+    fn index_of(&self, fields: &[Option<&[u8]>]) -> Option<u64> {
+        let key = self.key_of(fields)?;
+        match &self.rows {
+            Rows::Article => article::index_of_email(key),
+            Rows::Table(rows) => rows.index_of(key),
+        }
     }
 }
 

@@ -71,6 +71,10 @@ pub(super) fn put(kind: &ColumnKind, bytes: &[u8], out: &mut String) {
         }
         ColumnKind::Range(bound) => put_range(bound, reader, out),
         ColumnKind::Array(element) => put_array(element, reader, out),
+        ColumnKind::Listed(values) => {
+            let (_, text) = values.iter().find(|(it, _)| it == bytes).expect("a value of the list");
+            out.push_str(text);
+        }
     }
 }
 

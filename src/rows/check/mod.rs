@@ -123,7 +123,7 @@ impl Checker {
     /// Creates the checker of a first pass.
     pub fn new(generator: Generator, expected: RowSet, in_doubt: RowSet) -> Checker {
         let task = Task::new(generator, expected, in_doubt);
-        Checker(if task.generator.has_key() {
+        Checker(if task.generator.key().is_some() {
             Method::Keyed(Keyed::new(task))
         } else {
             Method::Content(Content::new(task))
