@@ -2,12 +2,15 @@
 //!
 //! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
 
+mod table;
+
 use std::collections::BTreeSet;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
+pub use self::table::TableFacts;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
     rows::Generator,
@@ -177,7 +180,7 @@ impl Plan {
         in_range("window_ms", window_ms, 10, 60_000)?;
         let client_threads = scenario.client_threads.unwrap_or(1);
         in_range("client_threads", u64::from(client_threads), 1, 1_024)?;
-        let table = resolve_table(&scenario.table)?;
+        let table = table::resolve(scenario)?;
         if scenario.cells.is_empty() {
             return Err(PlanError::new("cells", "no cell to measure; add at least one [[cells]]"));
         }
@@ -244,27 +247,6 @@ fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<BlockPlan> {
     blocks
 }
 
-fn resolve_table(table: &scenario::Table) -> Result<TableSettings, PlanError> {
-    let name = table.name.clone().unwrap_or_else(|| "users".to_owned());
-    if name.is_empty() || 63 < name.len() || name.contains('\0') {
-        return Err(PlanError::new("table.name", "a table's name has 1 to 63 bytes"));
-    }
-    let generator = Generator::article_user(0);
-    let columns = generator.columns();
-    for (index, column) in table.indexes.iter().enumerate() {
-        if !columns.iter().any(|known| known.name == *column) {
-            let known: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            let problem = format!("no column `{column}`; columns are {}", known.join(", "));
-            return Err(PlanError::new(format!("table.indexes[{index}]"), problem));
-        }
-    }
-    Ok(TableSettings {
-        name,
-        unlogged: table.unlogged.unwrap_or(false),
-        indexes: table.indexes.clone(),
-    })
-}
-
 fn resolve_cell(
     key: &str,
     cell: &scenario::Cell,
@@ -276,7 +258,7 @@ fn resolve_cell(
     }
     let workers = cell.workers.unwrap_or(1);
     in_range(&format!("{key}.workers"), u64::from(workers), 1, u64::from(WORKERS_MAX))?;
-    let (strategy, batch_rows) = resolve_batch(key, cell, notes)?;
+    let (strategy, batch_rows) = resolve_batch(key, cell, &scenario.table, notes)?;
     let transaction = resolve_transaction(key, cell)?;
     let returning = cell.returning.unwrap_or(false);
     if returning && matches!(strategy, Strategy::CopyText | Strategy::CopyBinary) {
@@ -300,6 +282,7 @@ fn resolve_cell(
 fn resolve_batch(
     key: &str,
     cell: &scenario::Cell,
+    table: &scenario::Table,
     notes: &mut Vec<String>,
 ) -> Result<(Strategy, u64), PlanError> {
     let single = cell.strategy == scenario::Strategy::SingleRow;
@@ -320,19 +303,15 @@ fn resolve_batch(
         scenario::Strategy::CopyText => Strategy::CopyText,
         scenario::Strategy::CopyBinary => Strategy::CopyBinary,
     };
-    let columns = Generator::article_user(0).columns().len();
-    let most = strategy.batch_rows_max(columns);
-    if most < batch_rows {
-        if strategy == Strategy::SingleRow {
-            let problem = "single_row carries one row; use multi_row, or remove the key";
-            return Err(PlanError::new(format!("{key}.batch_rows"), problem));
-        }
-        notes.push(format!(
-            "{}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
-             parameters a statement, and a row has {columns}",
-            cell.name
-        ));
-        batch_rows = most;
+    if strategy == Strategy::SingleRow && 1 < batch_rows {
+        let problem = "single_row carries one row; use multi_row, or remove the key";
+        return Err(PlanError::new(format!("{key}.batch_rows"), problem));
+    }
+    if table.ddl.is_none() && table.like.is_none() {
+        let columns = Generator::article_user(0).columns().len();
+        let (clamped, note) = table::clamp(&cell.name, strategy, batch_rows, columns);
+        batch_rows = clamped;
+        notes.extend(note);
     }
     Ok((strategy, batch_rows))
 }

@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Reproduce) -> anyhow::Result<Exit> {
     }
     let is_bounded = !arguments.full && arguments.repetitions.is_none();
     let time_limit = is_bounded.then_some(TIME_LIMIT);
-    let job = Job { plan: Plan::resolve(&scenario)?, command, url: None, time_limit };
+    let plan = Plan::resolve(&scenario)?;
+    let job = Job { plan, command, url: None, time_limit, source: None };
     runner::run(job, &arguments.common)
 }

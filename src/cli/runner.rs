@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit,
+    Exit, UsageError,
     args::{Common, Format},
     progress::Progress,
     server::Server,
@@ -17,14 +17,14 @@ use crate::{
     controller::{Fixed, Setting},
     engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::Kind,
-    plan::{BlockPlan, Plan},
+    plan::{BlockPlan, Plan, TableFacts},
     record::{
         self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, Record,
         SCHEMA_VERSION, SystemTime, WindowRow,
     },
     report,
-    rows::Generator,
-    target::{Target, TargetError, postgres::PgTarget},
+    scenario::Source,
+    target::{TableSource, Target, TargetError, postgres::PgTarget},
     verdict::{Judgement, Verdict},
 };
 
@@ -43,6 +43,8 @@ pub(super) struct Job {
     pub(super) url: Option<String>,
     /// No repetition starts that would not end within this time.
     pub(super) time_limit: Option<Duration>,
+    /// The scenario's text, to say where in it something is wrong.
+    pub(super) source: Option<Source>,
 }
 
 pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
@@ -161,15 +163,18 @@ impl Run {
         let started = clock::now();
         let load_before = Host::load();
         let cpu_busy_before = cpu_busy().await;
-        let table = job.plan.table.clone();
-        let generator = Generator::article_user(job.plan.seed);
+        let mut job = job;
         let name = schema_name();
-        let target = PgTarget::connect(server.options.clone(), &name, table, generator).await;
+        let target = PgTarget::connect(server.options.clone(), &name, &job.plan.table).await;
         progress.say("measuring round trip and commit");
         let (target, info) = match target {
-            Err(error) => (None, Err(error)),
+            Err(error) => (None, Err(explain(error, job.source.as_ref()))),
             Ok(target) => {
-                let info = target.info().await;
+                let info = fit(&mut job, &target);
+                let info = match info {
+                    Ok(()) => target.info().await.map_err(Into::into),
+                    Err(error) => Err(error),
+                };
                 (Some(target), info)
             }
         };
@@ -181,7 +186,7 @@ impl Run {
                 if let Some(target) = target {
                     target.close().await?;
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
         let environment = Environment {
@@ -280,7 +285,7 @@ impl Run {
                 return Ok(());
             }
         }
-        let generator = Generator::article_user(block.seed);
+        let generator = target.generator(block.seed);
         let spec = BlockSpec {
             cell,
             seed: block.seed,
@@ -318,7 +323,7 @@ impl Run {
         let cell = self.record.plan.cells[block.cell].clone();
         let letters = dead_letters(number, &cell.name, &outcome);
         let target = self.target.as_ref().expect("is there until the run ends");
-        let generator = Generator::article_user(block.seed);
+        let generator = target.generator(block.seed);
         let verification = match outcome.ended {
             Ended::Abandoned => None,
             _ => {
@@ -396,6 +401,41 @@ impl Run {
         }
         Ok(verdict)
     }
+}
+
+/// Fits the plan to the table, which is known now.
+fn fit(job: &mut Job, target: &PgTarget) -> anyhow::Result<()> {
+    if job.plan.table.source == TableSource::Article {
+        return Ok(());
+    }
+    let generator = target.generator(job.plan.seed);
+    let facts = TableFacts {
+        name: target.table(),
+        columns: generator.columns().len(),
+        rows_max: generator.rows_max(),
+        has_key: target.has_key(),
+    };
+    job.plan.fit(facts).map_err(|error| fault(&error.key, &error.problem, job.source.as_ref()))?;
+    job.plan.notes.extend_from_slice(target.notes());
+    Ok(())
+}
+
+/// What is wrong with the user's table is a mistake in what was asked, and says where it was asked.
+fn explain(error: TargetError, source: Option<&Source>) -> anyhow::Error {
+    match error {
+        TargetError::Table { key: Some(key), problem } => fault(&key, &problem, source),
+        TargetError::Table { key: None, problem } => UsageError(problem).into(),
+        other => other.into(),
+    }
+}
+
+fn fault(key: &str, problem: &str, source: Option<&Source>) -> anyhow::Error {
+    let text = match source {
+        // A key that came from the command line stands nowhere in the file.
+        Some(source) if source.has(key) => source.fault(key, problem).to_string(),
+        _ => problem.to_owned(),
+    };
+    UsageError(text).into()
 }
 
 /// Waits until `stop` was asked for and some time has passed.

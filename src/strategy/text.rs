@@ -54,7 +54,9 @@ pub(super) fn put(kind: &ColumnKind, bytes: &[u8], out: &mut String) {
         }
         ColumnKind::Interval => {
             let (micros, days, months) = (reader.i64(), reader.i32(), reader.i32());
-            put_shown(format_args!("{months} months {days} days {micros} microseconds"), out);
+            let sign = if micros < 0 { "-" } else { "" };
+            put_shown(format_args!("{months} months {days} days {sign}"), out);
+            put_time(micros.abs(), out);
         }
         ColumnKind::Uuid => put_hex(bytes, out),
         ColumnKind::Inet => put_inet(bytes, out),
@@ -280,7 +282,7 @@ mod tests {
         let zoned = [&micros(3_600_000_000)[..], &(-19_800_i32).to_be_bytes()].concat();
         assert_eq!(text(&ColumnKind::TimeTz, &zoned), "01:00:00.000000+05:30:00");
         let interval = [&micros(5)[..], &[0, 0, 0, 2], &[0, 0, 0, 1]].concat();
-        assert_eq!(text(&ColumnKind::Interval, &interval), "1 months 2 days 5 microseconds");
+        assert_eq!(text(&ColumnKind::Interval, &interval), "1 months 2 days 00:00:00.000005");
     }
 
     #[test]

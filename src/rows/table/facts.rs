@@ -1,5 +1,7 @@
 //! What is known of a table before rows are made for it: its columns, and what limits their values.
 
+use serde::{Deserialize, Serialize};
+
 use crate::rows::{ColumnKind, SqlType};
 
 /// A type with its length, precision or labels.
@@ -130,7 +132,8 @@ pub struct Limits {
 }
 
 /// In which order the values of a column come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Distribution {
     /// Any, all alike.
     Uniform,

@@ -90,9 +90,9 @@ pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, 
             config,
         ),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
-        table: target.table.name.clone(),
+        table: target.table.clone(),
         columns: Arc::clone(target.generator.columns()),
-        key: Some("id".to_owned()),
+        key: target.key.clone(),
     };
     let pool = managed::Pool::builder(sessions)
         .max_size(settings.size_max as usize)

@@ -325,7 +325,7 @@ fn type_of(sql_type: &SqlType, oid: u32) -> Type {
 
 /// A parameter that is in binary format already, or NULL.
 #[derive(Debug)]
-struct Encoded<'a>(Option<&'a [u8]>);
+pub(super) struct Encoded<'a>(pub(super) Option<&'a [u8]>);
 
 impl ToSql for Encoded<'_> {
     fn to_sql(
