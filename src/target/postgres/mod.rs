@@ -52,6 +52,8 @@ pub struct PgTarget {
     key: Option<String>,
     /// Makes the table fresh.
     reset: String,
+    /// Reads it.
+    copy_out: String,
     notes: Vec<String>,
     checkpoint_is_refused: AtomicBool,
 }
@@ -114,6 +116,7 @@ impl PgTarget {
             generator: table.generator,
             key: table.key,
             reset: table.reset,
+            copy_out: table.copy_out,
             notes: table.notes,
             checkpoint_is_refused: AtomicBool::new(false),
         })
@@ -213,8 +216,15 @@ fn article_table(schema: &str, settings: &TableSettings) -> OwnTable {
     for column in &settings.indexes {
         reset.push_str(&format!("; CREATE INDEX ON {table} ({})", quoted(column)));
     }
-    let (name, key) = (settings.name.clone(), Some("id".to_owned()));
-    OwnTable { name, generator, key, reset, notes: Vec::new() }
+    let source = format!("{}.{table} ({})", quoted(schema), verify::compared(&generator));
+    OwnTable {
+        name: settings.name.clone(),
+        generator,
+        key: Some("id".to_owned()),
+        reset,
+        copy_out: verify::copy_out(&source),
+        notes: Vec::new(),
+    }
 }
 
 impl Target for PgTarget {
@@ -258,8 +268,7 @@ impl Target for PgTarget {
             self.admin.end_sessions().await?;
         }
         let client = self.admin.client().await?;
-        let table = format!("{}.{}", quoted(&self.schema), quoted(&self.table));
-        let outcome = verify::verify(&client, &table, generator, confirmed, in_doubt).await;
+        let outcome = verify::verify(&client, &self.copy_out, generator, confirmed, in_doubt).await;
         outcome.map_err(|error| error::of_session(&error))
     }
 }

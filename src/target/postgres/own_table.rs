@@ -4,7 +4,8 @@
 //! table outside of batchpilot's schema, beyond that of reading, rolls all back. Before the first
 //! block some rows are inserted in a transaction that is always rolled back. That finds out whether
 //! CHECKs, triggers and types take the rows as they are made, which columns triggers change, and
-//! whether a trigger writes anywhere else.
+//! whether a trigger writes anywhere else. What no transaction can undo (a sequence outside of the
+//! schema that a trigger counts with, another connection that it opens) is found, but not undone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +13,7 @@ use tokio_postgres::{Client, Error, error::SqlState};
 
 use super::{
     catalog::{self, CatalogColumn, Check, TableFacts},
-    ddl, error, trial,
+    ddl, error, trial, verify,
 };
 use crate::{
     rows::{
@@ -32,6 +33,8 @@ pub(super) struct OwnTable {
     pub(super) key: Option<String>,
     /// Makes it fresh.
     pub(super) reset: String,
+    /// Reads the columns that are compared, in binary format.
+    pub(super) copy_out: String,
     /// What a reader of the numbers should know.
     pub(super) notes: Vec<String>,
 }
@@ -82,13 +85,17 @@ pub(super) async fn make(
         );
         return Err(TargetError::Table { key: None, problem });
     }
-    let trial = trial::Trial { client, schema, table: &name, checks: plan.checks };
-    let rows = trial.run(rows, &facts, &mut notes).await?;
-    notes.extend(plan.notes);
     let kept: Vec<u32> = parents.iter().map(|parent| parent.oid).collect();
     let reset = reset(client, schema, &kept).await.map_err(|error| failed(&error))?;
+    let trial = trial::Trial { client, schema, table: &name, reset: &reset, checks: plan.checks };
+    let rows = trial.run(rows, &facts, &mut notes).await?;
+    notes.extend(plan.notes);
     let generator = Generator::table(0, rows);
-    Ok(OwnTable { name, generator, key: facts.key, reset, notes })
+    // Not the table itself: of a partitioned one, COPY reads only what a query does.
+    let compared = verify::compared(&generator);
+    let source = format!("(SELECT {compared} FROM {}.{})", quoted(schema), quoted(&name));
+    let copy_out = verify::copy_out(&source);
+    Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes })
 }
 
 pub(super) fn failed(error: &Error) -> TargetError {
@@ -201,7 +208,8 @@ async fn like(
     own_sequences(client, &name).await?;
     if triggers == Triggers::Copy {
         let query = "SELECT tgname::text, pg_get_triggerdef(oid) FROM pg_trigger \
-                     WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname";
+                     WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 4 <> 0 \
+                     ORDER BY tgname";
         let rows = client.query(query, &[&oid]).await.map_err(|error| failed(&error))?;
         for row in rows {
             let definition: String = row.get(1);

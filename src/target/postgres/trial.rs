@@ -26,6 +26,8 @@ pub(super) struct Trial<'a> {
     pub(super) client: &'a Client,
     pub(super) schema: &'a str,
     pub(super) table: &'a str,
+    /// Makes the table fresh.
+    pub(super) reset: &'a str,
     /// CHECKs that could not be read, by name.
     pub(super) checks: BTreeMap<String, String>,
 }
@@ -39,9 +41,13 @@ impl Trial<'_> {
         notes: &mut Vec<String>,
     ) -> Result<TableRows, TargetError> {
         let generator = Generator::table(0, rows.clone());
-        self.client.batch_execute("BEGIN").await.map_err(|error| failed(&error))?;
+        // What would be looked at when the transaction commits is looked at at once.
+        let begin = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE";
+        self.client.batch_execute(begin).await.map_err(|error| failed(&error))?;
         let changed = self.one_by_one(&generator, facts).await?;
         self.all_at_once(&generator).await?;
+        let reset = self.client.batch_execute(self.reset).await;
+        reset.map_err(|error| self.problem(format!("it cannot be emptied: {}", said(&error))))?;
         let who = format!("inserting into `{}` (its triggers or defaults)", self.table);
         refuse_traces_outside(self.client, self.schema, &who).await?;
         self.client.batch_execute("ROLLBACK").await.map_err(|error| failed(&error))?;

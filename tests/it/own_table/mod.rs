@@ -243,6 +243,11 @@ async fn a_table_that_rows_cannot_be_made_for_is_refused_with_the_way_out() {
         ),
         (
             "",
+            "CREATE TABLE p (day date) PARTITION BY RANGE (day); CREATE TABLE q PARTITION OF p FOR VALUES FROM ('1999-01-01') TO ('2000-01-01')",
+            "no partition of relation \"p\" found for row",
+        ),
+        (
+            "",
             "CREATE TABLE a (b int);\n\
              CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;\n\
              CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION f()",
