@@ -409,11 +409,15 @@ fn fit(job: &mut Job, target: &PgTarget) -> anyhow::Result<()> {
         return Ok(());
     }
     let generator = target.generator(job.plan.seed);
+    let columns = generator.columns();
+    let arrays = columns.iter().filter(|column| column.sql_type.is_array());
+    let arrays: Vec<&str> = arrays.map(|column| column.name.as_str()).collect();
     let facts = TableFacts {
         name: target.table(),
-        columns: generator.columns().len(),
+        columns: columns.len(),
         rows_max: generator.rows_max(),
         has_key: target.has_key(),
+        arrays: &arrays,
     };
     job.plan.fit(facts).map_err(|error| fault(&error.key, &error.problem, job.source.as_ref()))?;
     job.plan.notes.extend_from_slice(target.notes());

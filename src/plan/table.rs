@@ -19,6 +19,8 @@ pub struct TableFacts<'a> {
     pub rows_max: Option<u64>,
     /// Whether there is a column for `RETURNING` to ask back.
     pub has_key: bool,
+    /// Columns sent that are arrays, by name.
+    pub arrays: &'a [&'a str],
 }
 
 pub(super) fn resolve(scenario: &Scenario) -> Result<TableSettings, PlanError> {
@@ -214,6 +216,14 @@ fn fit_cell(
     if PARAMETERS_MAX < facts.columns as u64 {
         return Err(("strategy", "a row has more columns than a statement parameters".to_owned()));
     }
+    if cell.strategy == Strategy::Unnest && !facts.arrays.is_empty() {
+        let columns = facts.arrays.join(", ");
+        notes.push(format!(
+            "{}: unnest would take arrays of arrays apart; {columns} go as texts, and the server \
+             reads each",
+            cell.name
+        ));
+    }
     let (batch_rows, note) = clamp(&cell.name, cell.strategy, cell.batch_rows, facts.columns);
     cell.batch_rows = batch_rows;
     notes.extend(note);
@@ -285,7 +295,8 @@ mod tests {
 
     #[test]
     fn cells_are_fitted_to_the_columns() {
-        let facts = TableFacts { name: "t", columns: 10, rows_max: Some(50_000), has_key: false };
+        let rows_max = Some(50_000);
+        let facts = TableFacts { name: "t", columns: 10, rows_max, has_key: false, arrays: &["a"] };
         let mut plan = resolve("table.ddl = \"a.sql\"\nstop.seconds = 1.0").unwrap();
         assert_eq!((plan.cells[0].batch_rows, plan.table.name.as_str()), (20_000, ""));
         plan.fit(facts).unwrap();
@@ -293,6 +304,10 @@ mod tests {
         assert_eq!((plan.cells[0].stop.rows, plan.notes.len()), (Some(50_000), 2));
         let mut plan = resolve("table.ddl = \"a.sql\"\nstop.rows = 50_001").unwrap();
         assert_eq!(plan.fit(facts).unwrap_err().key, "cells[0].stop.rows");
+        plan.cells[0].stop.rows = None;
+        plan.cells[0].strategy = Strategy::Unnest;
+        plan.fit(facts).unwrap();
+        assert!(plan.notes[0].contains("a go as texts"), "{:?}", plan.notes);
         plan.cells[0].returning = true;
         assert_eq!(plan.fit(facts).unwrap_err().key, "cells[0].returning");
     }
