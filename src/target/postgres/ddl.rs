@@ -24,8 +24,8 @@ pub(super) struct Statement {
 /// Words that stand before a dot and are no schema.
 const NO_SCHEMA: [&str; 4] = ["new", "old", "pg_catalog", "information_schema"];
 
-/// Returns the statements to run, in order. What changes nothing in a fresh schema (SET, owners,
-/// rights, BEGIN and COMMIT) is left out. The name of a schema is left out too, if there is only one.
+/// Returns the statements to run, in order. What changes nothing in a fresh schema (SET, comments,
+/// owners, rights, BEGIN and COMMIT) is left out. The name of a schema is left out too, if there is only one.
 pub(super) fn statements(text: &str) -> Result<Vec<Statement>, String> {
     // pg_dump writes them for psql; they only restrict what psql does.
     let is_guard = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
@@ -126,15 +126,21 @@ fn words(part: &[Part<'_>]) -> Vec<String> {
 /// Returns whether the statement is to be run; an error says why it must not be.
 fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
     let all = words(part);
-    let words: Vec<&str> = all.iter().map(String::as_str).collect();
-    let refused = |why: &str| {
-        let words = words.iter().take(3).copied().collect::<Vec<_>>().join(" ");
-        Err(format!("`{words} …` is not run: {why}"))
-    };
+    let mut words: Vec<&str> = all.iter().map(String::as_str).collect();
+    let shown = words.iter().take(3).copied().collect::<Vec<_>>().join(" ");
+    let refused = |why: &str| Err(format!("`{shown} …` is not run: {why}"));
+    if words.starts_with(&["CREATE", "OR", "REPLACE"]) {
+        words.drain(1..3);
+    }
+    let has = |phrase: &[&str]| words.windows(phrase.len()).any(|it| it == phrase);
     match words.as_slice() {
-        ["SET" | "BEGIN" | "COMMIT" | "START" | "GRANT" | "REVOKE" | "ANALYZE", ..]
+        ["SET" | "BEGIN" | "COMMIT" | "START" | "GRANT" | "REVOKE" | "ANALYZE" | "COMMENT", ..]
         | ["SELECT", "PG_CATALOG", "SET_CONFIG", ..] => Ok(false),
-        ["ALTER", ..] if words.windows(2).any(|it| it == ["OWNER", "TO"]) => Ok(false),
+        ["ALTER", ..] if has(&["OWNER", "TO"]) => Ok(false),
+        ["ALTER", ..] if has(&["SET", "SCHEMA"]) => {
+            refused("it would leave batchpilot's schema; remove the statement")
+        }
+        ["ALTER", _, "ALL", ..] => refused("it would change what the file did not make"),
         ["CREATE", "SCHEMA", ..] => {
             refused("tables are made in a schema of batchpilot's own; remove the statement")
         }
@@ -144,15 +150,21 @@ fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
         ["CREATE", "TEMP" | "TEMPORARY", ..] | ["CREATE", _, "TEMP" | "TEMPORARY", ..] => {
             refused("only one session would see the table")
         }
+        ["CREATE", "TABLE" | "UNLOGGED", ..]
+            if ["SELECT", "VALUES", "TABLE", "WITH", "EXECUTE"]
+                .iter()
+                .any(|it| has(&["AS", it])) =>
+        {
+            refused("a query may do anything; write the columns out")
+        }
         [
             "CREATE",
             "TABLE" | "UNLOGGED" | "INDEX" | "UNIQUE" | "TYPE" | "DOMAIN" | "SEQUENCE" | "FUNCTION"
-            | "TRIGGER" | "CONSTRAINT" | "OR" | "VIEW" | "STATISTICS",
+            | "TRIGGER" | "CONSTRAINT" | "VIEW" | "STATISTICS",
             ..,
         ]
-        | ["ALTER", "TABLE" | "SEQUENCE" | "TYPE" | "DOMAIN" | "INDEX", ..]
-        | ["COMMENT", "ON", ..] => Ok(true),
-        _ => refused("only CREATE, ALTER and COMMENT of tables and what belongs to them are"),
+        | ["ALTER", "TABLE" | "SEQUENCE" | "TYPE" | "DOMAIN" | "INDEX", ..] => Ok(true),
+        _ => refused("only CREATE and ALTER of tables and what belongs to them are"),
     }
 }
 
@@ -251,7 +263,11 @@ mod tests {
         for (text, problem) in [
             ("DROP TABLE orders", "`DROP TABLE ORDERS …` is not run"),
             ("CREATE TABLE a (b int);\nTRUNCATE users", "line 2: `TRUNCATE USERS …`"),
-            ("INSERT INTO a VALUES (1)", "only CREATE, ALTER and COMMENT"),
+            ("INSERT INTO a VALUES (1)", "only CREATE and ALTER"),
+            ("CREATE TABLE a (b int); ALTER TABLE a SET SCHEMA public", "would leave"),
+            ("ALTER TABLE ALL IN TABLESPACE x SET TABLESPACE y", "did not make"),
+            ("CREATE TABLE a AS SELECT pg_reload_conf()", "write the columns out"),
+            ("CREATE OR REPLACE LANGUAGE plx", "is not run"),
             ("CREATE SCHEMA app", "remove the statement"),
             ("CREATE EXTENSION citext", "create the extension there yourself"),
             ("CREATE TEMP TABLE a (b int)", "only one session"),
