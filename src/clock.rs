@@ -1,12 +1,82 @@
 //! The one source of time: tokio's clock, so that a paused runtime makes whole runs deterministic.
+//!
+//! Tokio's timers count whole milliseconds, which is more than a fast insert takes. In virtual time
+//! each of them therefore stands for a microsecond: [`now`] and the waits below translate, and
+//! nothing else may ask tokio what time it is.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
-pub use tokio::time::Instant;
+pub use tokio::time::{Instant, error::Elapsed};
+
+/// Tokio's time that a span of virtual time takes: a millisecond for a microsecond.
+const STRETCH: u32 = 1_000;
+
+thread_local! {
+    /// When virtual time began on this thread, if it did.
+    static VIRTUAL_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// Returns the current instant.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks tokio")]
 pub fn now() -> Instant {
-    Instant::now()
+    let now = Instant::now();
+    match VIRTUAL_SINCE.get() {
+        None => now,
+        Some(start) => start + (now - start) / STRETCH,
+    }
+}
+
+/// Returns how long ago `start` was.
+pub fn since(start: Instant) -> Duration {
+    now().saturating_duration_since(start)
+}
+
+/// Waits until `deadline`. As precise as tokio's timers; in virtual time to the microsecond.
+pub async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(match VIRTUAL_SINCE.get() {
+        None => deadline,
+        Some(start) => start + deadline.saturating_duration_since(start) * STRETCH,
+    })
+    .await;
+}
+
+/// Waits for as long as `duration`.
+pub async fn sleep(duration: Duration) {
+    sleep_until(now() + duration).await;
+}
+
+/// Waits for `future`, but no longer than `limit`.
+///
+/// # Errors
+///
+/// [`Elapsed`] if it did not end in time.
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let stretch = if VIRTUAL_SINCE.get().is_some() { STRETCH } else { 1 };
+    tokio::time::timeout(limit * stretch, future).await
+}
+
+/// Runs a future in virtual time, on a runtime of its own on this thread: waits end at once, in
+/// order.
+///
+/// # Errors
+///
+/// Those of building the runtime.
+pub fn run_virtual<F: Future>(future: F) -> std::io::Result<F::Output> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build()?;
+    // Also when the future panics: a later run on this thread may be in real time.
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            VIRTUAL_SINCE.set(None);
+        }
+    }
+    let _leave = Leave;
+    Ok(runtime.block_on(async {
+        // Not stretched yet: tokio's own present.
+        VIRTUAL_SINCE.set(Some(now()));
+        future.await
+    }))
 }
 
 /// Which time a run is in.
@@ -52,7 +122,7 @@ impl Alarm {
             ready.clear_ready();
             return;
         }
-        tokio::time::sleep_until(deadline).await;
+        sleep_until(deadline).await;
     }
 }
 
@@ -92,8 +162,12 @@ impl std::os::fd::AsRawFd for Timer {
 
 /// Returns the CPU time, user and system, that this process has used since it started.
 ///
-/// Source: `clock_gettime(CLOCK_PROCESS_CPUTIME_ID)`. Zero where the system has no such clock.
+/// Source: `clock_gettime(CLOCK_PROCESS_CPUTIME_ID)`. Zero where the system has no such clock, and in
+/// virtual time, in which computing takes no time.
 pub fn process_cpu_time() -> Duration {
+    if VIRTUAL_SINCE.get().is_some() {
+        return Duration::ZERO;
+    }
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
 }
@@ -101,9 +175,31 @@ pub fn process_cpu_time() -> Duration {
 /// Returns the CPU time of the threads that run the workers: of this thread alone if it is the only
 /// one, else of the whole process, the builder of rows included.
 pub fn worker_cpu_time(threads: u32) -> Duration {
-    if 1 < threads {
+    if 1 < threads || VIRTUAL_SINCE.get().is_some() {
         return process_cpu_time();
     }
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_time_counts_microseconds_and_ends_with_its_future() {
+        let waits = [1, 250, 1_000_000, 3_600_000_000].map(Duration::from_micros);
+        let lasted = run_virtual(async {
+            let start = now();
+            for wait in waits {
+                let before = now();
+                sleep(wait).await;
+                assert_eq!(since(before), wait);
+            }
+            assert!(timeout(Duration::from_micros(7), std::future::pending::<()>()).await.is_err());
+            since(start)
+        });
+        assert_eq!(lasted.unwrap(), waits.iter().sum::<Duration>() + Duration::from_micros(7));
+        assert!(!process_cpu_time().is_zero(), "the thread is in real time again");
+    }
 }

@@ -2,7 +2,10 @@
 //!
 //! `Plan::resolve` is the only way from a [`Scenario`] to a [`Plan`]; past it nobody checks again.
 
+mod control;
+mod sim;
 mod table;
+mod tuning;
 
 use std::collections::BTreeSet;
 
@@ -10,13 +13,16 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-pub use self::table::TableFacts;
+pub use self::{
+    control::ControlPlan,
+    tuning::{Contender, Role, TuningPlan},
+};
+pub use crate::controller::Setting;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
-    rows::Generator,
     scenario::{self, Scenario},
     strategy::Strategy,
-    target::{PoolSettings, TableSettings},
+    target::{PoolSettings, TableSettings, sim::SimSettings},
 };
 
 /// Everything that one run will do.
@@ -36,8 +42,14 @@ pub struct Plan {
     pub client_threads: u32,
     /// How a private PostgreSQL is reached.
     pub connection: Connection,
+    /// The simulated server, if it is one: nothing is measured on a real one then.
+    #[serde(default)]
+    pub sim: Option<SimSettings>,
     /// The table.
     pub table: TableSettings,
+    /// Most rows of a block, where UNIQUE columns of the table have values for no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_max: Option<u64>,
     /// The cells, in the order of the file.
     pub cells: Vec<CellPlan>,
     /// The blocks, in the order in which they run.
@@ -46,6 +58,9 @@ pub struct Plan {
     pub claims: Vec<ClaimPlan>,
     /// What was clamped, in words.
     pub notes: Vec<String>,
+    /// What a search for the best setting is made of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<TuningPlan>,
 }
 
 /// One setting to measure.
@@ -55,9 +70,9 @@ pub struct CellPlan {
     pub name: String,
     /// How an operation carries its batch.
     pub strategy: Strategy,
-    /// Rows an operation carries.
+    /// Rows an operation carries; where a controller moves them, those that it starts with.
     pub batch_rows: u64,
-    /// Tasks that run operations at the same time.
+    /// Tasks that run operations at the same time; with a controller, at the start.
     pub workers: u32,
     /// Where transactions begin and end.
     pub transaction: Transaction,
@@ -73,6 +88,9 @@ pub struct CellPlan {
     pub stop: Stop,
     /// The pool of sessions.
     pub pool: PoolSettings,
+    /// What moves batch rows and workers, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<ControlPlan>,
 }
 
 /// Where transactions begin and end.
@@ -203,16 +221,34 @@ impl Plan {
             window_ms,
             client_threads,
             connection: scenario.target.connection.unwrap_or_default(),
+            sim: sim::resolve(scenario, seed)?,
             table,
+            rows_max: None,
             blocks: interleave(cells.len(), repetitions, seed),
             cells,
             claims,
             notes,
+            tuning: None,
         })
     }
 }
 
+impl Plan {
+    /// Returns the title, of a simulation with a word that says so: it stands above every number.
+    pub fn heading(&self) -> String {
+        match self.sim {
+            Some(_) => format!("SIMULATED: {}", self.title),
+            None => self.title.clone(),
+        }
+    }
+}
+
 impl CellPlan {
+    /// Where it starts, and without a controller stays.
+    pub fn setting(&self) -> Setting {
+        Setting { batch_rows: self.batch_rows, workers: self.workers }
+    }
+
     /// Returns the round trips that one operation of this cell waits for, the first use of a
     /// statement aside.
     pub fn round_trips_an_operation(&self) -> f64 {
@@ -234,6 +270,35 @@ impl CellPlan {
     }
 }
 
+impl Plan {
+    /// Takes the bounds of all controllers down to the sessions that the server has free.
+    ///
+    /// # Errors
+    ///
+    /// A controller that may not have so few workers.
+    pub fn clip_workers(&mut self, sessions_free: u32) -> Result<(), PlanError> {
+        for (index, cell) in self.cells.iter_mut().enumerate() {
+            let Some(controller) = cell.controller else { continue };
+            let (low, high) = controller.bounds.workers();
+            if high <= sessions_free {
+                continue;
+            }
+            let free = format!("the server has {sessions_free} sessions free for this role");
+            let Some(clipped) = controller.with_workers_at_most(sessions_free) else {
+                let problem = format!("{free}, and {low} workers at least were asked for");
+                return Err(PlanError::new(format!("cells[{index}].controller.workers"), problem));
+            };
+            self.notes.push(format!("{}: {sessions_free} workers at most: {free}", cell.name));
+            let start = clipped.controller(0).start().setting;
+            (cell.batch_rows, cell.workers) = (start.batch_rows, start.workers);
+            cell.pool.size_max = cell.pool.size_max.min(sessions_free);
+            cell.pool.idle_min = cell.pool.idle_min.min(start.workers);
+            cell.controller = Some(clipped);
+        }
+        Ok(())
+    }
+}
+
 /// Cells run in a new random order in every repetition: what drifts hits all of them alike.
 fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<BlockPlan> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -241,10 +306,15 @@ fn interleave(cells: usize, repetitions: u32, seed: u64) -> Vec<BlockPlan> {
     for repetition in 0..repetitions {
         let mut order: Vec<usize> = (0..cells).collect();
         order.shuffle(&mut random);
-        let seed = seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition));
+        let seed = block_seed(seed, repetition);
         blocks.extend(order.into_iter().map(|cell| BlockPlan { cell, repetition, seed }));
     }
     blocks
+}
+
+/// The same for all blocks of a repetition.
+fn block_seed(seed: u64, repetition: u32) -> u64 {
+    seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition))
 }
 
 fn resolve_cell(
@@ -258,12 +328,23 @@ fn resolve_cell(
     }
     let workers = cell.workers.unwrap_or(1);
     in_range(&format!("{key}.workers"), u64::from(workers), 1, u64::from(WORKERS_MAX))?;
-    let (strategy, batch_rows) = resolve_batch(key, cell, &scenario.table, notes)?;
+    let strategy = resolve_strategy(key, cell)?;
     let transaction = resolve_transaction(key, cell)?;
     let returning = cell.returning.unwrap_or(false);
     if returning && matches!(strategy, Strategy::CopyText | Strategy::CopyBinary) {
         return Err(PlanError::new(format!("{key}.returning"), "COPY returns no rows; use false"));
     }
+    let pool_size_max = cell.pool.or(scenario.pool).and_then(|pool| pool.size_max);
+    let carrier = (strategy, table::columns(&scenario.table));
+    let controller = control::resolve(key, cell, carrier, pool_size_max, notes)?;
+    let start = controller.map(|it| it.controller(0).start().setting);
+    let batch_rows = match start {
+        Some(start) => start.batch_rows,
+        None => resolve_batch(key, cell, carrier, notes)?,
+    };
+    let workers = start.map_or(workers, |start| start.workers);
+    let workers_max = controller.map_or(workers, |it| it.bounds.workers().1);
+    let on_error = if controller.is_some() { OnError::Collect } else { OnError::default() };
     Ok(CellPlan {
         name: cell.name.clone(),
         strategy,
@@ -272,48 +353,53 @@ fn resolve_cell(
         transaction,
         returning,
         prepared: cell.prepared.unwrap_or(true),
-        on_error: cell.on_error.unwrap_or_default(),
+        on_error: cell.on_error.unwrap_or(on_error),
         pace: resolve_pace(key, cell.pace)?,
-        stop: resolve_stop(key, cell.stop, scenario.stop)?,
-        pool: resolve_pool(key, cell, scenario, (workers, transaction), notes)?,
+        stop: resolve_stop(key, cell, scenario.stop)?,
+        pool: resolve_pool(key, cell, scenario, (workers, workers_max, transaction), notes)?,
+        controller,
     })
 }
 
-fn resolve_batch(
-    key: &str,
-    cell: &scenario::Cell,
-    table: &scenario::Table,
-    notes: &mut Vec<String>,
-) -> Result<(Strategy, u64), PlanError> {
-    let single = cell.strategy == scenario::Strategy::SingleRow;
-    let mut batch_rows = cell.batch_rows.unwrap_or(if single { 1 } else { 1_000 });
-    in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
+fn resolve_strategy(key: &str, cell: &scenario::Cell) -> Result<Strategy, PlanError> {
     let in_flight = cell.in_flight.unwrap_or(IN_FLIGHT_DEFAULT);
     in_range(&format!("{key}.in_flight"), u64::from(in_flight), 1, BATCH_ROWS_MAX)?;
     if cell.in_flight.is_some() && cell.strategy != scenario::Strategy::Pipelined {
         let problem = "only `pipelined` has statements in flight; remove the key";
         return Err(PlanError::new(format!("{key}.in_flight"), problem));
     }
-    let in_flight = in_flight.min(u32::try_from(batch_rows).unwrap_or(u32::MAX));
-    let strategy = match cell.strategy {
+    let rows = if cell.controller.is_some() { BATCH_ROWS_MAX } else { batch_rows_of(cell) };
+    let in_flight = in_flight.min(u32::try_from(rows).unwrap_or(u32::MAX));
+    Ok(match cell.strategy {
         scenario::Strategy::SingleRow => Strategy::SingleRow,
         scenario::Strategy::Pipelined => Strategy::Pipelined { in_flight },
         scenario::Strategy::MultiRow => Strategy::MultiRow,
         scenario::Strategy::Unnest => Strategy::Unnest,
         scenario::Strategy::CopyText => Strategy::CopyText,
         scenario::Strategy::CopyBinary => Strategy::CopyBinary,
-    };
+    })
+}
+
+fn batch_rows_of(cell: &scenario::Cell) -> u64 {
+    let single = cell.strategy == scenario::Strategy::SingleRow;
+    cell.batch_rows.unwrap_or(if single { 1 } else { 1_000 })
+}
+
+fn resolve_batch(
+    key: &str,
+    cell: &scenario::Cell,
+    (strategy, columns): (Strategy, Option<usize>),
+    notes: &mut Vec<String>,
+) -> Result<u64, PlanError> {
+    let batch_rows = batch_rows_of(cell);
+    in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
     if strategy == Strategy::SingleRow && 1 < batch_rows {
         let problem = "single_row carries one row; use multi_row, or remove the key";
         return Err(PlanError::new(format!("{key}.batch_rows"), problem));
     }
-    if table.ddl.is_none() && table.like.is_none() {
-        let columns = Generator::article_user(0).columns().len();
-        let (clamped, note) = table::clamp(&cell.name, strategy, batch_rows, columns);
-        batch_rows = clamped;
-        notes.extend(note);
-    }
-    Ok((strategy, batch_rows))
+    // Those of the user's own table are known once it is made; `fit` clamps then.
+    let Some(columns) = columns else { return Ok(batch_rows) };
+    Ok(table::clamp(&cell.name, (strategy, columns), batch_rows, notes))
 }
 
 fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, PlanError> {
@@ -342,12 +428,15 @@ fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanErr
 
 fn resolve_stop(
     key: &str,
-    own: Option<scenario::Stop>,
+    cell: &scenario::Cell,
     common: Option<scenario::Stop>,
 ) -> Result<Stop, PlanError> {
-    let key = if own.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
-    let Some(stop) = own.or(common) else {
-        return Ok(Stop { rows: Some(100_000), seconds: None });
+    let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
+    let Some(stop) = cell.stop.or(common) else {
+        return Ok(match cell.controller {
+            None => Stop { rows: Some(100_000), seconds: None },
+            Some(_) => Stop { rows: None, seconds: Some(20.0) },
+        });
     };
     if stop.rows.is_none() && stop.seconds.is_none() {
         return Err(PlanError::new(key, "needs `rows`, `seconds` or both"));
@@ -368,12 +457,12 @@ fn resolve_pool(
     key: &str,
     cell: &scenario::Cell,
     scenario: &Scenario,
-    (workers, transaction): (u32, Transaction),
+    (workers, workers_max, transaction): (u32, u32, Transaction),
     notes: &mut Vec<String>,
 ) -> Result<PoolSettings, PlanError> {
     let key = if cell.pool.is_some() { format!("{key}.pool") } else { "pool".to_owned() };
     let pool = cell.pool.or(scenario.pool).unwrap_or_default();
-    let size_max = pool.size_max.unwrap_or(workers);
+    let size_max = pool.size_max.unwrap_or(workers_max);
     in_range(&format!("{key}.size_max"), u64::from(size_max), 1, u64::from(WORKERS_MAX))?;
     let idle_min = pool.idle_min.unwrap_or_else(|| workers.min(size_max));
     in_range(&format!("{key}.idle_min"), u64::from(idle_min), 0, u64::from(size_max))?;
@@ -742,8 +831,9 @@ mod tests {
     #[test]
     fn the_scenarios_that_come_along_resolve() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files = |folder: &std::path::Path| std::fs::read_dir(folder).unwrap();
         let mut count = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in files(&folder).chain(files(&folder.join("sim"))) {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|it| it == "toml") {
                 let file = Scenario::read(&path).unwrap_or_else(|error| panic!("{error}"));
@@ -753,6 +843,6 @@ mod tests {
                 count += 1;
             }
         }
-        assert!(2 <= count, "{count} scenarios");
+        assert!(9 <= count, "{count} scenarios");
     }
 }

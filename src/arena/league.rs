@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::{Score, draw, goal, run, score};
-use crate::{controller::Policy, stats::median, target::sim::Family};
+use crate::{
+    controller::{Bounds, Policy},
+    stats::median,
+    target::sim::Family,
+};
 
 /// One controller on one server.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +41,10 @@ pub struct Standing {
     pub score: Score,
     /// 10th percentile of the share at the end.
     pub last_p10: f64,
+    /// Share of servers without a change that were never taken for another one.
+    pub calm: Option<f64>,
+    /// What the worst server gave over the article's 1,000 x 5, less 1.
+    pub over_article_min: f64,
     /// Median and 10th percentile of the share that the setting called the best reaches.
     pub deployed_p50: f64,
     /// The 10th percentile of it.
@@ -81,7 +89,7 @@ fn play(policy: Policy, family: Family, seed: u64) -> Match {
     let case = draw(family, seed);
     let mut controller = policy.build(&goal(&case, seed));
     let path = run(&case, seed, controller.as_mut());
-    Match { policy, family, seed, score: score(&case, &path) }
+    Match { policy, family, seed, score: score(&case, &path, &Bounds::WIDE) }
 }
 
 /// Sums up the matches of one policy in one family; `None` if there are none.
@@ -95,7 +103,10 @@ pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Sta
         let some: Vec<f64> = own.iter().filter_map(|it| of(&it.score)).collect();
         (!some.is_empty()).then(|| median(&some))
     };
-    let violating: Vec<f64> = own.iter().filter_map(|it| it.score.violating).collect();
+    let average = |of: fn(&Score) -> Option<f64>| {
+        let some: Vec<f64> = own.iter().filter_map(|it| of(&it.score)).collect();
+        (!some.is_empty()).then(|| some.iter().sum::<f64>() / some.len() as f64)
+    };
     let score = Score {
         last: mean(|it| it.last),
         regret: mean(|it| it.regret),
@@ -104,8 +115,11 @@ pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Sta
         unstable: mean(|it| it.unstable),
         recovery_90_s: middle(|it| it.recovery_90_s),
         recovery_95_s: middle(|it| it.recovery_95_s),
-        violating: (!violating.is_empty())
-            .then(|| violating.iter().sum::<f64>() / violating.len() as f64),
+        violating: average(|it| it.violating),
+        violating_settled: average(|it| it.violating_settled),
+        keeps_limit_s: middle(|it| it.keeps_limit_s),
+        false_retunes: average(|it| it.false_retunes),
+        over_article: mean(|it| it.over_article),
         deployed: mean(|it| it.deployed),
     };
     Some(Standing {
@@ -114,6 +128,8 @@ pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Sta
         n: own.len(),
         score,
         last_p10: tenth(all(|it| it.last)),
+        calm: average(|it| it.false_retunes.map(|it| f64::from(u8::from(it < 0.5)))),
+        over_article_min: all(|it| it.over_article).into_iter().fold(f64::INFINITY, f64::min),
         deployed_p50: median(&all(|it| it.deployed)),
         deployed_p10: tenth(all(|it| it.deployed)),
     })

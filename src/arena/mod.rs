@@ -6,19 +6,21 @@
 
 mod league;
 mod score;
+mod table;
 mod windows;
 
 pub use self::{
     league::{Match, Standing, league, standing},
     score::{Path, Score, Segment, score},
+    table::{Layout, NOTES, write_table},
     windows::Windows,
 };
 
 use std::time::Duration;
 
 use crate::{
-    controller::{Bounds, Controller, Goal, Grid},
-    target::sim::{Case, Family},
+    controller::{Bounds, Controller, Goal, Grid, RETUNE},
+    target::sim::{Case, Family, SimSettings},
 };
 
 /// How long a controller is watched.
@@ -26,10 +28,15 @@ pub const HORIZON_S: f64 = 300.0;
 /// Keeps a controller's chance apart from the server's.
 const CONTROLLER_SEED: u64 = 7_919;
 
-/// Draws the case of a family and a seed, over the whole grid.
-pub fn draw(family: Family, seed: u64) -> Case {
+/// Draws the server of a family and a seed, over the whole grid.
+pub fn server(family: Family, seed: u64) -> SimSettings {
     let grid = Grid::new(&Bounds::WIDE);
-    Case::draw(family, seed, HORIZON_S, grid.batches(), grid.workers())
+    SimSettings::draw(family, seed, HORIZON_S, grid.batches(), grid.workers())
+}
+
+/// Draws the case of a family and a seed.
+pub fn draw(family: Family, seed: u64) -> Case {
+    server(family, seed).case(0)
 }
 
 /// What a controller is told of a case.
@@ -42,17 +49,25 @@ pub fn goal(case: &Case, seed: u64) -> Goal {
 pub fn run(case: &Case, seed: u64, controller: &mut dyn Controller) -> Path {
     let mut windows = Windows::new(case, seed);
     let mut decision = controller.start();
+    let mut retunes_s = Vec::new();
     while windows.at_s() < case.horizon_s {
         let window = windows.next(decision.setting, decision.wish);
-        decision = controller.decide(&window);
+        let next = controller.decide(&window);
+        if next.state == RETUNE && decision.state != RETUNE {
+            retunes_s.push(windows.at_s());
+        }
+        decision = next;
     }
-    Path { segments: windows.into_segments(), incumbent: decision.incumbent }
+    Path { segments: windows.into_segments(), incumbent: decision.incumbent, retunes_s }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Fixed, Setting};
+    use crate::{
+        controller::{Fixed, Pilot, Setting},
+        stats::median,
+    };
 
     fn fixed_path(family: Family, seed: u64, setting: Setting) -> (Case, Path) {
         let case = draw(family, seed);
@@ -67,7 +82,7 @@ mod tests {
         let (batch_rows, workers, _) =
             case.before.best(grid.batches(), grid.workers(), None).unwrap();
         let (case, path) = fixed_path(Family::Mid, 5, Setting { batch_rows, workers });
-        let score = score(&case, &path);
+        let score = score(&case, &path, &Bounds::WIDE);
         assert!(score.regret.abs() < 1e-9 && (score.last - 1.0).abs() < 1e-9, "{score:?}");
         assert!((score.deployed - 1.0).abs() < 1e-9 && score.time_to_95_s < 1e-9, "{score:?}");
     }
@@ -78,5 +93,30 @@ mod tests {
         let (_, path) = fixed_path(Family::Noisy, 2, setting);
         let (_, again) = fixed_path(Family::Noisy, 2, setting);
         assert_eq!(path.segments, again.segments);
+    }
+
+    /// Median time to 95 % with this many cores, and up to this many workers.
+    fn time_to_95_s(cores: f64, workers: u32) -> f64 {
+        let bounds = Bounds::new((1, 65_535), (1, workers)).unwrap();
+        let times = (0..20).map(|seed| {
+            let mut case = draw(Family::Mid, seed);
+            case.horizon_s = 60.0;
+            // A server of more cores is built for more sessions.
+            let scale = cores / 8.0;
+            case.before.cores = cores;
+            case.before.contention /= scale;
+            case.before.coherence /= scale * scale;
+            case.before.row_log_s /= scale;
+            case.after = case.before.clone();
+            let path = run(&case, seed, &mut Pilot::new(&Goal { bounds, ..goal(&case, seed) }));
+            score(&case, &path, &bounds).time_to_95_s
+        });
+        median(&times.collect::<Vec<f64>>())
+    }
+
+    #[test]
+    fn pilot_finds_the_best_of_64_cores_and_1024_workers_in_twice_the_time() {
+        let (small, large) = (time_to_95_s(8.0, 64), time_to_95_s(64.0, 1_024));
+        assert!(large <= 2.0 * small, "{large} s, and {small} s with 8 cores");
     }
 }

@@ -14,6 +14,10 @@ const HELD_FOR_S: f64 = 10.0;
 const HELD_SHARE: f64 = 0.8;
 /// What lies this far above the limit violates it: nobody can measure closer.
 const LIMIT_MARGIN: f64 = 1.02;
+/// How often the article's setting is looked at: it does not move, the server might.
+const ARTICLE_EVERY_S: f64 = 0.5;
+/// The article's own setting, which no controller may be much worse than.
+const ARTICLE: Setting = Setting { batch_rows: 1_000, workers: 5 };
 
 /// What was in force for some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct Path {
     pub segments: Vec<Segment>,
     /// What the controller called the best at the end.
     pub incumbent: Setting,
+    /// When it took the server for another one and looked around anew, in seconds.
+    pub retunes_s: Vec<f64>,
 }
 
 /// What a path was worth. Shares are of the rows/s of the best setting at that time, which with a
@@ -57,13 +63,21 @@ pub struct Score {
     pub recovery_95_s: Option<f64>,
     /// Share of the time in which p99 was above the limit, stalls apart.
     pub violating: Option<f64>,
+    /// The same, after the first 60 s.
+    pub violating_settled: Option<f64>,
+    /// Time until a setting that keeps the limit was in force.
+    pub keeps_limit_s: Option<f64>,
+    /// Times that it took the server for another one before there was any change.
+    pub false_retunes: Option<f64>,
+    /// Rows/s over the whole time against those of the article's 1,000 x 5, less 1.
+    pub over_article: f64,
     /// Share that the setting called the best at the end reaches; 0 if it violates the limit.
     pub deployed: f64,
 }
 
-/// Scores a path.
-pub fn score(case: &Case, path: &Path) -> Score {
-    let truth = Truth::of(case);
+/// Scores a path against the best that there is within bounds.
+pub fn score(case: &Case, path: &Path, bounds: &Bounds) -> Score {
+    let truth = Truth::of(case, bounds);
     let ticks = tick(case.horizon_s);
     let mut shares = vec![0.0; ticks];
     let mut violations = vec![false; ticks];
@@ -76,32 +90,55 @@ pub fn score(case: &Case, path: &Path) -> Score {
             violations[at] = truth.violates(at_s, segment.setting);
         }
     }
-    let worth: Vec<f64> = shares
-        .iter()
-        .zip(&violations)
-        .map(|(share, violates)| if *violates { 0.0 } else { share.min(1.0) })
-        .collect();
-    let changed = match case.course {
-        Course::At { s } => Some(tick(s)),
+    let worth = |share: f64, violates: bool| if violates { 0.0 } else { share.min(1.0) };
+    let worths: Vec<f64> =
+        shares.iter().zip(&violations).map(|(share, violates)| worth(*share, *violates)).collect();
+    let article = mean((0..ticks).step_by(tick(ARTICLE_EVERY_S)).map(|at| {
+        let at_s = at as f64 * TICK_S;
+        worth(truth.share(at_s, ARTICLE), truth.violates(at_s, ARTICLE))
+    }));
+    let change_s = match case.course {
+        Course::At { s } => Some(s),
         _ => None,
     };
-    let (before, after) = shares.split_at(changed.unwrap_or(ticks));
-    let recovery = |level| changed.map(|_| time_to(after, level));
-    let violating =
-        case.p99_limit_s.map(|_| mean(violations.iter().map(|it| u8::from(*it).into())));
+    let (before, after) = shares.split_at(change_s.map_or(ticks, tick));
+    let recovery = |level| change_s.map(|_| time_to(after, level));
+    let has_limit = case.p99_limit_s.is_some();
+    let violating = |from_s: f64| {
+        let shares = violations[tick(from_s)..].iter().map(|it| f64::from(u8::from(*it)));
+        has_limit.then(|| mean(shares))
+    };
+    let keeps = violations.iter().position(|it| !it).unwrap_or(ticks) as f64 * TICK_S;
     let end_s = case.horizon_s - TICK_S;
     let deployed = truth.share(end_s, path.incumbent);
     Score {
-        last: mean(worth[ticks - tick(END_S)..].iter().copied()),
-        regret: 1.0 - mean(worth.iter().copied()),
+        last: mean(worths[ticks - tick(END_S)..].iter().copied()),
+        regret: 1.0 - mean(worths.iter().copied()),
         time_to_90_s: time_to(before, 0.90),
         time_to_95_s: time_to(before, 0.95),
         unstable: unstable([before, after]),
         recovery_90_s: recovery(0.90),
         recovery_95_s: recovery(0.95),
-        violating,
+        violating: violating(0.0),
+        violating_settled: violating(SETTLED_AFTER_S),
+        keeps_limit_s: has_limit.then_some(keeps),
+        false_retunes: false_retunes(case, path),
+        over_article: if 0.0 < article {
+            mean(worths.into_iter()) / article - 1.0
+        } else {
+            f64::MAX
+        },
         deployed: if truth.violates(end_s, path.incumbent) { 0.0 } else { deployed },
     }
+}
+
+fn false_retunes(case: &Case, path: &Path) -> Option<f64> {
+    let until_s = match case.course {
+        Course::Steady => case.horizon_s,
+        Course::At { s } => s,
+        Course::Drift => return None,
+    };
+    Some(path.retunes_s.iter().filter(|it| **it <= until_s).count() as f64)
 }
 
 /// The best rate there is, by how far the change has gone.
@@ -115,8 +152,8 @@ struct Truth<'a> {
 const DRIFT_STEPS: usize = 60;
 
 impl Truth<'_> {
-    fn of(case: &Case) -> Truth<'_> {
-        let grid = Grid::new(&Bounds::WIDE);
+    fn of<'a>(case: &'a Case, bounds: &Bounds) -> Truth<'a> {
+        let grid = Grid::new(bounds);
         let steps = match case.course {
             Course::Steady => vec![0.0],
             Course::At { .. } => vec![0.0, 1.0],
@@ -216,9 +253,11 @@ mod tests {
         let segment =
             |start_s, length_s, setting| Segment { start_s, length_s, before: setting, setting };
         let segments = vec![segment(0.0, 160.0, first), segment(160.0, 140.0, second)];
-        let score = score(&case, &Path { segments, incumbent: second });
+        let path = Path { segments, incumbent: second, retunes_s: vec![20.0, 155.0] };
+        let score = score(&case, &path, &Bounds::WIDE);
         assert!(score.time_to_95_s < 1e-9 && (score.last - 1.0).abs() < 1e-9, "{score:?}");
         assert!((score.recovery_95_s.unwrap() - 10.0).abs() < 0.1, "{score:?}");
+        assert_eq!(score.false_retunes, Some(1.0), "that after the change was right");
         assert!((score.deployed - 1.0).abs() < 1e-9, "{score:?}");
     }
 
@@ -227,8 +266,10 @@ mod tests {
         let case = super::super::draw(Family::Limit, 2);
         let setting = Setting { batch_rows: 65_535, workers: 64 };
         let whole = Segment { start_s: 0.0, length_s: 300.0, before: setting, setting };
-        let score = score(&case, &Path { segments: vec![whole], incumbent: setting });
-        assert_eq!(score.violating, Some(1.0));
+        let path = Path { segments: vec![whole], incumbent: setting, retunes_s: Vec::new() };
+        let score = score(&case, &path, &Bounds::WIDE);
+        assert_eq!((score.violating, score.violating_settled), (Some(1.0), Some(1.0)));
+        assert_eq!(score.keeps_limit_s, Some(300.0));
         assert!((score.regret - 1.0).abs() < 1e-9 && score.deployed.abs() < 1e-9, "{score:?}");
     }
 }

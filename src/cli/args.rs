@@ -1,6 +1,6 @@
 //! The command line, as clap reads it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -11,10 +11,10 @@ use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0    done; with --strict: every claim holds
+  0    done; with --strict: every claim holds, and the limit of tune is kept
   1    tool or server error
   2    usage, or a scenario that cannot run
-  10   --strict: a claim is refuted
+  10   --strict: a claim is refuted, or no setting keeps the limit of tune
   11   --strict: a claim is undecided
   13   INVALID: a table did not hold what the server had confirmed
   130  stopped by Ctrl-C (143: by SIGTERM); what was measured is on disk
@@ -23,6 +23,7 @@ Examples:
   batchpilot reproduce
   batchpilot reproduce --url postgresql://me@db.example/test
   batchpilot run scenarios/example.toml --check
+  batchpilot tune --strategy copy_binary
   batchpilot report results/20261122T130509Z-reproduce";
 
 /// Measures how fast PostgreSQL takes inserts, and says with intervals what the numbers mean.
@@ -44,9 +45,15 @@ pub(super) enum Command {
     Reproduce(Reproduce),
     /// Runs scenario files.
     Run(Run),
+    /// Finds the best setting: batch rows and workers, and which way to insert.
+    ///
+    /// A controller moves the setting on the live run, then what it found is measured again beside
+    /// its runner-up, the article's 1,000 rows x 5 workers and the best static default, and you are
+    /// told what to use, what the others give, and how sure that is. About a minute.
+    Tune(Tune),
     /// Draws the report of a record again.
     Report(Report),
-    /// Lets controllers play on simulated servers, and prints the league table.
+    /// Feeds a run's windows to another controller, or lets controllers play on simulated servers.
     Replay(Replay),
     /// Prints the JSON schema of scenario files.
     Schema,
@@ -125,6 +132,82 @@ pub(super) struct OwnTable {
     pub(super) without_triggers: bool,
 }
 
+/// `tune`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  batchpilot tune
+  batchpilot tune --strategy copy_binary --workers 1-8 --search 30s
+  batchpilot tune --strategy all --url postgresql://me@db.example/test
+  batchpilot tune --slo p99=50ms --batch-rows 1-10000
+  batchpilot tune --strategy unnest --follow 10m
+  batchpilot tune mine.toml --policy climb")]
+pub(super) struct Tune {
+    /// Scenario file, of which those cells are tuned that have a controller, or else all; without
+    /// one, `--strategy` says what is tuned.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenario: Option<PathBuf>,
+    /// Ways to insert, the better half of which goes on in each round of the search; `all` are six
+    /// [default: multi_row].
+    #[arg(long, value_delimiter = ',', value_parser = STRATEGIES, conflicts_with = "scenario")]
+    pub(super) strategy: Vec<String>,
+    /// Rows an operation, both ends included [default: 1 to what the strategy carries].
+    #[arg(long, value_name = "LEAST-MOST", value_parser = span)]
+    pub(super) batch_rows: Option<(u64, u64)>,
+    /// Workers, both ends included [default: 1-64].
+    #[arg(long, value_name = "LEAST-MOST", value_parser = span)]
+    pub(super) workers: Option<(u64, u64)>,
+    /// The most rows/s of which p99 of the service latency stays within this time.
+    #[arg(long, value_name = "p99=TIME", value_parser = limit)]
+    pub(super) slo: Option<Duration>,
+    /// Time for the search, in seconds or with a unit [default: 20 s, of several strategies 10 s
+    /// each]. It ends sooner when the controller has settled.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) search: Option<Duration>,
+    /// Who steers [default: pilot].
+    #[arg(long, value_parser = policies())]
+    pub(super) policy: Option<Policy>,
+    /// Blocks of each setting after the search; more give narrower intervals.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) repetitions: u32,
+    /// Go on steering for this time after the answer, and say what changes and why.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) follow: Option<Duration>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Names of strategies, as scenario files have them, and one for all.
+const STRATEGIES: [&str; 7] =
+    ["all", "single_row", "pipelined", "multi_row", "unnest", "copy_text", "copy_binary"];
+
+fn span(text: &str) -> Result<(u64, u64), String> {
+    let (least, most) = text.split_once('-').unwrap_or((text, text));
+    let number = |it: &str| it.parse::<u64>().map_err(|error| format!("`{it}`: {error}"));
+    let (least, most) = (number(least)?, number(most)?);
+    if least <= most {
+        return Ok((least, most));
+    }
+    Err("expected least-most, with least <= most".to_owned())
+}
+
+/// `20`, `20s`, `1m 30s`, `50ms`.
+fn time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    let time: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a time such as `20s`, `1m 30s` or `50ms`".to_owned())?;
+    Duration::try_from(time).map_err(|_| "expected a time above 0".to_owned())
+}
+
+fn limit(text: &str) -> Result<Duration, String> {
+    let Some(text) = text.strip_prefix("p99=") else {
+        return Err("expected a limit such as `p99=50ms`".to_owned());
+    };
+    time(text)
+}
+
 /// `report`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  batchpilot report results/20261122T130509Z-reproduce")]
@@ -143,11 +226,16 @@ pub(super) struct Report {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  batchpilot replay results/20261122T195007Z-tune --controller pilot,climb
   batchpilot replay --arena
   batchpilot replay --arena --seeds 0-19 --family mid,cores --controller fixed,climb")]
 pub(super) struct Replay {
-    /// Play on simulated servers, where the best setting is known.
-    #[arg(long, required = true)]
+    /// Directory of a run whose cells had a controller: how many of its decisions another one makes
+    /// on the same windows, where they differ first, and what both call the best.
+    #[arg(value_name = "RECORD", required_unless_present = "arena", conflicts_with = "arena")]
+    pub(super) record: Option<PathBuf>,
+    /// Play on simulated servers, where the best setting is known, and print the league table.
+    #[arg(long)]
     pub(super) arena: bool,
     /// Seeds of the servers, both ends included.
     #[arg(long, value_name = "FIRST-LAST", default_value = "0-99", value_parser = seeds)]
@@ -159,6 +247,19 @@ pub(super) struct Replay {
     /// Controllers; all, if none is named.
     #[arg(long, value_delimiter = ',', value_parser = policies())]
     pub(super) controller: Vec<Policy>,
+    /// How the table is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: TableFormat,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum TableFormat {
+    /// In columns.
+    #[default]
+    Text,
+    /// As a Markdown document.
+    Markdown,
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {

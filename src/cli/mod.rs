@@ -3,12 +3,15 @@
 mod args;
 mod progress;
 mod replay;
+mod replay_record;
 mod report;
 mod reproduce;
 mod run;
 mod runner;
 mod server;
 mod signals;
+mod steering;
+mod tune;
 
 use std::{
     io::{self, Write},
@@ -74,6 +77,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {

@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{clock, clock::Instant, plan::Plan};
+use crate::{
+    clock,
+    clock::Instant,
+    controller::{Decision, Setting},
+    measure::WindowSummary,
+    plan::Plan,
+    stats::format::{number, time_ns},
+};
 
 /// Time that a block costs beside its measured part, before the first one has been seen.
 const OVERHEAD_GUESS: Duration = Duration::from_millis(600);
@@ -27,8 +34,12 @@ impl Progress {
         let target =
             if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(plan.blocks.len() as u64), target);
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}")
-            .expect("the template is valid");
+        // A search needs the room for what it says, and has no end that a bar could show.
+        let template = match plan.tuning {
+            None => "{bar:24} {pos}/{len}  {wide_msg}",
+            Some(_) => "{pos}/{len}  {wide_msg}",
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is valid");
         bar.set_style(style.progress_chars("━╸ "));
         Progress {
             bar,
@@ -58,13 +69,46 @@ impl Progress {
         self.bar.tick();
     }
 
+    /// A window of a block that is steered ended.
+    pub(super) fn show_decision(
+        &self,
+        plan: &Plan,
+        cell: usize,
+        window: &WindowSummary,
+        decision: &Decision,
+    ) {
+        let here = Setting { batch_rows: window.batch_rows, workers: window.workers }.words();
+        let best = decision.incumbent.words();
+        let at_s = (window.start + window.length).as_secs();
+        self.bar.set_message(format!(
+            "{} {at_s} s: {here}  {} rows/s  p99 {}  {}  best {best}",
+            plan.cells[cell].name,
+            number(window.rows_per_s().round()),
+            time_ns(window.service_ns_p99),
+            decision.state,
+        ));
+        self.bar.tick();
+    }
+
     /// The block ended.
     pub(super) fn end(&mut self, cell: usize) {
-        self.seen[cell] = Some(self.block_started.elapsed());
+        self.seen[cell] = Some(clock::since(self.block_started));
         if !self.left.is_empty() {
             self.left.remove(0);
         }
         self.bar.inc(1);
+    }
+
+    /// Blocks were added to the plan.
+    pub(super) fn add(&mut self, plan: &Plan, blocks: std::ops::Range<usize>) {
+        self.bar.inc_length(blocks.len() as u64);
+        self.seen.resize(plan.cells.len(), None);
+        self.left.extend(plan.blocks[blocks].iter().map(|block| block.cell));
+    }
+
+    /// Has something printed without the progress in its way.
+    pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.bar.suspend(print)
     }
 
     /// Prints a line above the progress.

@@ -14,13 +14,14 @@ use crate::{
 
 pub(super) fn run(arguments: &Report) -> anyhow::Result<Exit> {
     let record = record::read(&arguments.record)?;
-    let verdict = Verdict::of(&record);
     let path = match arguments.record.is_dir() {
         true => arguments.record.clone(),
         false => arguments.record.parent().unwrap_or(&arguments.record).to_path_buf(),
     };
     let windows = record::read_windows(&path).unwrap_or_default();
-    for (name, bytes) in crate::report::files(&record, &verdict, &windows) {
+    let journal = record::read_journal(&path).unwrap_or_default();
+    let verdict = Verdict::of_run(&record, &journal, &windows);
+    for (name, bytes) in crate::report::files(&record, &verdict, &windows, &journal) {
         Directory::replace_in(&path, name, &bytes)?;
     }
     match arguments.format {

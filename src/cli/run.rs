@@ -29,8 +29,8 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
         let folder = path.parent().filter(|_| !is_named_here).unwrap_or(Path::new(""));
         read_ddl(&mut plan, folder)?;
         let command = format!("run {}", path.display());
-        let source = Some(file.source);
-        jobs.push(Job { plan, command, url: scenario.target.url, time_limit: None, source });
+        let (url, source) = (scenario.target.url, Some(file.source));
+        jobs.push(Job { plan, command, url, time_limit: None, source, search: None });
     }
     if arguments.check {
         for job in &jobs {
@@ -82,7 +82,7 @@ fn own_table(scenario: &mut Scenario, arguments: &OwnTable) {
 }
 
 /// Reads the file that the plan's table is made from.
-fn read_ddl(plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
+pub(super) fn read_ddl(plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
     if let TableSource::Ddl { file, text } = &mut plan.table.source {
         let read = std::fs::read_to_string(folder.join(&*file));
         *text = read.map_err(|error| UsageError(format!("cannot read {file}: {error}")))?;
@@ -90,7 +90,7 @@ fn read_ddl(plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
+pub(super) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
     Scenario::read(path).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         UsageError(format!("{error}{}", cause.unwrap_or_default())).into()
@@ -98,7 +98,7 @@ fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
 }
 
 /// A range error reads like one of the file's reader: file, line, column, key, what was expected.
-fn resolve(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Result<Plan> {
+pub(super) fn resolve(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Result<Plan> {
     Plan::resolve(scenario).map_err(|error| {
         UsageError(file.source.fault(&error.key, &error.problem).to_string()).into()
     })

@@ -1,4 +1,7 @@
-//! Runs a plan against a server: block after block, each on disk before the next begins.
+//! Runs a plan against a target: block after block, each on disk before the next begins.
+
+mod table;
+mod tuning;
 
 use std::{io::Write as _, path::Path, time::Duration};
 
@@ -11,25 +14,34 @@ use super::{
     progress::Progress,
     server::Server,
     signals::Signals,
+    steering::{Steering, Teller},
 };
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Fixed, Setting},
+    controller::{Decision, Policy},
     engine::{self, BlockOutcome, BlockSpec, Ended},
-    measure::Kind,
-    plan::{BlockPlan, Plan, TableFacts},
+    measure::{Kind, WindowSummary},
+    plan::{BlockPlan, Plan},
     record::{
-        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, Record,
-        SCHEMA_VERSION, SystemTime, WindowRow,
+        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, JournalRow,
+        Record, RecordError, SCHEMA_VERSION, SystemTime, WindowRow,
     },
     report,
     scenario::Source,
-    target::{TableSource, Target, TargetError, postgres::PgTarget},
+    target::{
+        ServerInfo, Target, TargetError,
+        postgres::PgTarget,
+        sim::{SimSettings, SimTarget},
+    },
     verdict::{Judgement, Verdict},
 };
 
+pub(super) use self::tuning::Search;
+
 /// How long the end of a run waits for the server to drop the schema.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much longer the server may take to let us in once the run was told to stop.
+const CONNECT_GRACE: Duration = Duration::from_secs(5);
 /// How much longer the last block's table may be read once the run was told to stop.
 const VERIFY_GRACE: Duration = Duration::from_secs(30);
 
@@ -45,9 +57,21 @@ pub(super) struct Job {
     pub(super) time_limit: Option<Duration>,
     /// The scenario's text, to say where in it something is wrong.
     pub(super) source: Option<Source>,
+    /// How to search, if the plan is a search.
+    pub(super) search: Option<Search>,
 }
 
 pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
+    if let Some(sim) = job.plan.sim.clone() {
+        if common.url.is_some() || common.pg_bin.is_some() || common.pg_major.is_some() {
+            let problem = "--url, --pg-bin and --pg-major name a PostgreSQL, but the scenario asks \
+                           for a simulated server";
+            return Err(UsageError(problem.to_owned()).into());
+        }
+        return clock::run_virtual(until_aborted(|signals| {
+            run_simulated(job, sim, common, signals)
+        }))?;
+    }
     let runtime = match job.plan.client_threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         threads => tokio::runtime::Builder::new_multi_thread()
@@ -55,18 +79,41 @@ pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
             .enable_all()
             .build()?,
     };
-    let outcome = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        tokio::select! {
-            outcome = run_job(job, common, &signals) => outcome,
-            () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
-        }
-    });
+    let outcome = runtime.block_on(until_aborted(|signals| run_job(job, common, signals)));
     runtime.shutdown_background();
     outcome
 }
 
-async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result<Exit> {
+/// Does something until it ends, or until a second signal.
+async fn until_aborted<F>(what: impl FnOnce(Signals) -> F) -> anyhow::Result<Exit>
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    let signals = Signals::listen()?;
+    tokio::select! {
+        outcome = what(signals.clone()) => outcome,
+        () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
+    }
+}
+
+async fn run_simulated(
+    job: Job,
+    sim: SimSettings,
+    common: &Common,
+    signals: Signals,
+) -> anyhow::Result<Exit> {
+    let created = clock::now();
+    let directory = Directory::create(&common.out, &job.plan.name)
+        .context("cannot make the results directory; name another with --out")?;
+    let progress = Progress::new(&job.plan, common.quiet);
+    let connect = async { Ok(SimTarget::new(sim)) };
+    let begun =
+        Run::begin(job, common, (directory, progress, created), None, connect, &signals.stop).await;
+    measure(begun, common, None, &signals).await
+}
+
+async fn run_job(job: Job, common: &Common, signals: Signals) -> anyhow::Result<Exit> {
+    let created = clock::now();
     // The directory first: a run whose results cannot be written must not touch a server.
     let directory = Directory::create(&common.out, &job.plan.name)
         .context("cannot make the results directory; name another with --out")?;
@@ -84,15 +131,38 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
             return signals.exit().ok_or(error);
         }
     };
-    let mut run = match Run::begin(job, common, directory, progress, &server).await {
+    let table = job.plan.table.clone();
+    let connect = async { PgTarget::connect(server.options.clone(), &schema_name(), &table).await };
+    let begun = Run::begin(
+        job,
+        common,
+        (directory, progress, created),
+        Some(&server),
+        connect,
+        &signals.stop,
+    )
+    .await;
+    measure(begun, common, Some(server), &signals).await
+}
+
+/// Runs the blocks of a run that has begun, and shows what came of them.
+async fn measure<T: Target>(
+    begun: anyhow::Result<Run<T>>,
+    common: &Common,
+    server: Option<Server>,
+    signals: &Signals,
+) -> anyhow::Result<Exit> {
+    let mut run = match begun {
         Ok(run) => run,
         Err(error) => {
-            // That the server does not stop either says less than why the run did not begin.
-            drop(server.close().await);
-            return Err(error);
+            if let Some(server) = server {
+                // That the server does not stop either says less than why the run did not begin.
+                drop(server.close().await);
+            }
+            return signals.exit().ok_or(error);
         }
     };
-    let outcome = run.blocks(signals).await;
+    let outcome = run.work(common, signals).await;
     let closed = run.end(server).await;
     if run.record.blocks.is_empty() {
         // Nothing was measured: there is nothing to show, and nothing to keep.
@@ -112,7 +182,8 @@ async fn run_job(job: Job, common: &Common, signals: &Signals) -> anyhow::Result
     outcome?;
     closed?;
     let verdict = shown?;
-    Ok(signals.exit().unwrap_or_else(|| judge(&verdict, common.strict)))
+    let told = signals.exit().filter(|_| !run.ended_when_told);
+    Ok(told.unwrap_or_else(|| judge(&verdict, common.strict)))
 }
 
 /// Returns the exit that a verdict asks for.
@@ -133,67 +204,103 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
-/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps.
-async fn cpu_busy() -> Option<f64> {
+/// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
+/// time nobody else is there.
+async fn cpu_busy(plan: &Plan) -> Option<f64> {
+    if plan.sim.is_some() {
+        return None;
+    }
     let earlier = SystemTime::now()?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    clock::sleep(Duration::from_millis(500)).await;
     Some(SystemTime::now()?.busy_since(earlier))
 }
 
+/// Connects, asks the server what it is, and fits the plan to the table and to the sessions that are
+/// free; leaves nothing behind if it cannot, or is told to stop.
+async fn meet<T: Target>(
+    connect: impl Future<Output = Result<T, TargetError>>,
+    (plan, source): (&mut Plan, Option<&Source>),
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> anyhow::Result<(T, ServerInfo)> {
+    let stopped = || anyhow::anyhow!("stopped before the first block");
+    // Not at once: what is half made could not be taken back.
+    let target = tokio::select! {
+        target = connect => target.map_err(|error| table::explain(error, source))?,
+        () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
+    };
+    progress.say("measuring round trip and commit");
+    let info = match table::fit(plan, source, &target) {
+        Err(error) => Err(error),
+        Ok(()) => tokio::select! {
+            info = target.info() => info.map_err(anyhow::Error::from).and_then(|info| {
+                info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
+                Ok(info)
+            }),
+            () = stop.cancelled() => {
+                // Its CHECKPOINT may take minutes.
+                drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                Err(stopped())
+            }
+        },
+    };
+    match info {
+        Ok(info) => Ok((target, info)),
+        Err(error) => {
+            match tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await {
+                Ok(closed) => closed?,
+                Err(_) => anyhow::bail!("{error}; the schema is left to the next run"),
+            }
+            Err(error)
+        }
+    }
+}
+
 /// A run under way.
-struct Run {
+struct Run<T> {
     directory: Directory,
     progress: Progress,
     record: Record,
-    target: Option<PgTarget>,
+    target: Option<T>,
     time_limit: Option<Duration>,
+    search: Option<Search>,
+    /// Whether being told to stop was how it was to end.
+    ended_when_told: bool,
+    /// When its directory was made.
+    created: Instant,
     started: Instant,
     system_time: Option<SystemTime>,
     is_verbose: bool,
 }
 
-impl Run {
+impl<T: Target> Run<T> {
     async fn begin(
         job: Job,
         common: &Common,
-        directory: Directory,
-        progress: Progress,
-        server: &Server,
-    ) -> anyhow::Result<Run> {
+        (directory, progress, created): (Directory, Progress, Instant),
+        server: Option<&Server>,
+        connect: impl Future<Output = Result<T, TargetError>>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Run<T>> {
         let started = clock::now();
         let load_before = Host::load();
-        let cpu_busy_before = cpu_busy().await;
-        let mut job = job;
-        let name = schema_name();
-        let target = PgTarget::connect(server.options.clone(), &name, &job.plan.table).await;
-        progress.say("measuring round trip and commit");
-        let (target, info) = match target {
-            Err(error) => (None, Err(explain(error, job.source.as_ref()))),
-            Ok(target) => {
-                let info = fit(&mut job, &target);
-                let info = match info {
-                    Ok(()) => target.info().await.map_err(Into::into),
-                    Err(error) => Err(error),
-                };
-                (Some(target), info)
-            }
-        };
-        let info = match info {
-            Ok(info) => info,
+        let cpu_busy_before = cpu_busy(&job.plan).await;
+        let (mut plan, source) = (job.plan, job.source.as_ref());
+        let met = meet(connect, (&mut plan, source), &progress, stop).await;
+        let (target, info) = match met {
+            Ok(met) => met,
             Err(error) => {
                 progress.finish();
                 directory.discard();
-                if let Some(target) = target {
-                    target.close().await?;
-                }
                 return Err(error);
             }
         };
+        let cluster = server.and_then(|it| it.cluster.as_ref());
         let environment = Environment {
             server: info,
-            private_server: server.cluster.is_some(),
+            private_server: cluster.is_some(),
             client: Host::here(),
-            storage: server.cluster.as_ref().and_then(|it| Host::storage_of(&it.data_dir())),
+            storage: cluster.and_then(|it| Host::storage_of(&it.data_dir())),
             load_before,
             cpu_busy_before,
             steal: None,
@@ -202,12 +309,12 @@ impl Run {
             schema_version: SCHEMA_VERSION,
             batchpilot: version(),
             command: job.command,
-            started_at: record::utc_now(),
+            started_at: directory.utc_at(clock::since(created)),
             finished_at: None,
             client_memory_peak_bytes: None,
             complete: false,
-            notes: job.plan.notes.clone(),
-            plan: job.plan,
+            notes: plan.notes.clone(),
+            plan,
             environment,
             blocks: Vec::new(),
         };
@@ -215,12 +322,34 @@ impl Run {
             directory,
             progress,
             record,
-            target,
+            target: Some(target),
             time_limit: job.time_limit,
+            search: job.search,
+            ended_when_told: false,
+            created,
             started,
             system_time: SystemTime::now(),
             is_verbose: common.verbose,
         })
+    }
+
+    /// Runs what the plan asks for: its blocks, or a search that plans its own.
+    async fn work(&mut self, common: &Common, signals: &Signals) -> anyhow::Result<()> {
+        let Some(search) = self.search else { return self.blocks(signals).await };
+        let steering = self.tune(&search, signals).await?;
+        let (Some(time), Some(mut steering)) = (search.follow, steering) else { return Ok(()) };
+        if common.format == Format::Text {
+            let verdict = self.judge()?;
+            self.progress.suspend(|| {
+                let mut out = anstream::stdout();
+                report::text::write_answer(&verdict, &mut out)?;
+                writeln!(out, "\nFollowing; Ctrl-C ends it.")
+            })?;
+            steering.teller = Some(Teller::default());
+        }
+        self.follow(time, steering, signals).await?;
+        self.ended_when_told = signals.stop.is_cancelled();
+        Ok(())
     }
 
     /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not; or
@@ -240,7 +369,9 @@ impl Run {
             if signals.stop.is_cancelled() {
                 break;
             }
-            self.block(number, block, signals).await?;
+            let cell = &self.record.plan.cells[block.cell];
+            let mut steering = Steering::of(cell, block.seed);
+            self.block(number, block, &mut steering, signals).await?;
         }
         if signals.stop.is_cancelled() {
             self.record.notes.push("stopped by a signal; the blocks that had ended count".into());
@@ -260,17 +391,19 @@ impl Run {
         let plan = &self.record.plan;
         let repetitions_left = plan.repetitions - blocks[number].repetition;
         let one = self.progress.time_left(plan) / repetitions_left;
-        limit < self.started.elapsed() + one
+        limit < clock::since(self.started) + one
     }
 
     async fn block(
         &mut self,
         number: usize,
         block: &BlockPlan,
+        steering: &mut Steering,
         signals: &Signals,
     ) -> anyhow::Result<()> {
         let plan = self.record.plan.clone();
-        let cell = &plan.cells[block.cell];
+        let mut cell = plan.cells[block.cell].clone();
+        cell.stop.seconds = steering.seconds.or(cell.stop.seconds);
         self.progress.begin(&plan, block.cell);
         if self.is_verbose {
             let repetition = block.repetition;
@@ -281,31 +414,51 @@ impl Run {
             reset = target.reset_table() => reset?,
             () = signals.stop.cancelled() => {
                 // Its CHECKPOINT may take minutes, and the end needs the session that waits for it.
-                drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                 return Ok(());
             }
         }
-        let generator = target.generator(block.seed);
         let spec = BlockSpec {
-            cell,
+            cell: &cell,
             seed: block.seed,
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
-            generator: &generator,
-            time: Time::Real,
+            generator: &target.generator(block.seed),
+            time: if plan.sim.is_some() { Time::Virtual } else { Time::Real },
         };
-        let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
-        let (directory, progress) = (&mut self.directory, &self.progress);
-        let mut lost = None;
-        let mut on_window = |window: &crate::measure::WindowSummary, _: &_| {
-            let row = WindowRow::new(number, &cell.name, block.repetition, window);
-            lost = directory.append_window(&row).err().or(lost.take());
-            progress.show(&plan, block.cell, Some(window.rows_per_s()));
+        let enough = signals.stop.child_token();
+        let first = steering.first();
+        let mut notebook = Notebook {
+            directory: &mut self.directory,
+            progress: &self.progress,
+            plan: &plan,
+            place: (number, block),
+            policy: steering.policy,
+            teller: steering.teller.as_mut(),
+            lost: None,
         };
-        let stop = &signals.stop;
-        let mut controller = Fixed(setting);
-        let outcome = engine::run_block(target, spec, &mut controller, stop, &mut on_window).await;
-        let outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
+        steering.helm.begin(cell.stop.seconds);
+        steering.watch.begin();
+        notebook.teller.iter_mut().for_each(|it| it.begin());
+        if let Some((policy, decision)) = first {
+            notebook.note(&JournalRow::new((number, &cell.name), policy, None, &decision));
+        }
+        let watch = &mut steering.watch;
+        let mut on_window = |window: &WindowSummary, decision: &Decision| {
+            notebook.window(window, decision);
+            if watch.take(window, decision) {
+                enough.cancel();
+            }
+        };
+        let helm = &mut steering.helm;
+        let outcome = engine::run_block(target, spec, helm, &enough, &mut on_window).await;
+        let lost = notebook.lost;
+        let mut outcome = outcome.map_err(|error| in_cell(error, &cell.name))?;
+        let is_as_planned = steering.ends_when_told || !signals.stop.is_cancelled();
+        if outcome.ended == Ended::Stopped && is_as_planned {
+            // By its own rule: its controller has found what it sought, or it is followed no longer.
+            outcome.ended = Ended::Done;
+        }
         // The block counts, whether or not its windows could be written.
         let booked = self.book(number, block, outcome, signals).await;
         lost.map_or(Ok(()), Err)?;
@@ -332,7 +485,7 @@ impl Run {
                     verified = target.verify(generator, confirmed, in_doubt) => verified.ok(),
                     // A server that stands still is not waited for.
                     () = stopped_for(VERIFY_GRACE, &signals.stop) => {
-                        drop(tokio::time::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                        drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                         None
                     }
                 }
@@ -340,12 +493,12 @@ impl Run {
         };
         let error = outcome.error.clone();
         let histograms = outcome.measurement.histograms.clone();
-        let mut entry = block_record(number, block, &outcome);
+        let start = outcome.started.saturating_duration_since(self.created);
+        let mut entry = block_record(number, block, self.directory.utc_at(start), &outcome);
         entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
         entry.verification = verification;
         // Each file is tried, also after one that could not be written.
-        let ago = outcome.started.elapsed();
-        let appended = self.directory.append_block(&entry, &cell, &histograms, ago);
+        let appended = self.directory.append_block(&entry, &cell, &histograms, start);
         let letters = self.directory.append_dead_letters(&letters);
         self.record.blocks.push(entry);
         self.directory.write(&self.record).and(appended).and(letters)?;
@@ -362,31 +515,42 @@ impl Run {
     }
 
     /// Leaves nothing behind on the server, and closes the record.
-    async fn end(&mut self, server: Server) -> anyhow::Result<()> {
+    async fn end(&mut self, server: Option<Server>) -> anyhow::Result<()> {
         self.progress.finish();
         let target = self.target.take().expect("a run ends once");
-        let dropped = tokio::time::timeout(CLOSE_TIMEOUT, target.close()).await;
+        let dropped = clock::timeout(CLOSE_TIMEOUT, target.close()).await;
         let dropped = dropped.unwrap_or_else(|_| {
             let message = "the server does not answer; its schema is left to the next run".into();
             Err(TargetError::Failed { message, sqlstate: None })
         });
-        let stopped = server.close().await;
+        let stopped = match server {
+            Some(server) => server.close().await,
+            None => Ok(()),
+        };
         let times = SystemTime::now().zip(self.system_time);
         self.record.environment.steal = times.map(|(now, before)| now.steal_since(before));
         let done = |block: &BlockRecord| block.ended == BlockEnd::Done;
         self.record.complete = self.record.blocks.len() == self.record.plan.blocks.len()
             && self.record.blocks.iter().all(done);
-        self.record.finished_at = Some(record::utc_now());
+        self.record.finished_at = Some(self.directory.utc_at(clock::since(self.created)));
         self.record.client_memory_peak_bytes = record::memory_peak_bytes();
         self.directory.write(&self.record)?;
         dropped?;
         stopped
     }
 
-    fn show(&self, common: &Common) -> anyhow::Result<Verdict> {
-        let verdict = Verdict::of(&self.record);
+    /// Judges the record with what lies beside it.
+    fn judge(&self) -> anyhow::Result<Verdict> {
         let windows = record::read_windows(self.directory.path())?;
-        for (name, bytes) in report::files(&self.record, &verdict, &windows) {
+        let journal = record::read_journal(self.directory.path())?;
+        Ok(Verdict::of_run(&self.record, &journal, &windows))
+    }
+
+    fn show(&self, common: &Common) -> anyhow::Result<Verdict> {
+        let verdict = self.judge()?;
+        let windows = record::read_windows(self.directory.path())?;
+        let journal = record::read_journal(self.directory.path())?;
+        for (name, bytes) in report::files(&self.record, &verdict, &windows, &journal) {
             self.directory.replace(name, &bytes)?;
         }
         let mut json = Vec::new();
@@ -403,56 +567,59 @@ impl Run {
     }
 }
 
-/// Fits the plan to the table, which is known now.
-fn fit(job: &mut Job, target: &PgTarget) -> anyhow::Result<()> {
-    if job.plan.table.source == TableSource::Article {
-        return Ok(());
-    }
-    let generator = target.generator(job.plan.seed);
-    let columns = generator.columns();
-    let arrays = columns.iter().filter(|column| column.sql_type.is_array());
-    let arrays: Vec<&str> = arrays.map(|column| column.name.as_str()).collect();
-    let facts = TableFacts {
-        name: target.table(),
-        columns: columns.len(),
-        rows_max: generator.rows_max(),
-        has_key: target.has_key(),
-        arrays: &arrays,
-    };
-    job.plan.fit(facts).map_err(|error| fault(&error.key, &error.problem, job.source.as_ref()))?;
-    job.plan.notes.extend_from_slice(target.notes());
-    Ok(())
+/// Puts windows and decisions on disk as they come, and shows them.
+struct Notebook<'a> {
+    directory: &'a mut Directory,
+    progress: &'a Progress,
+    plan: &'a Plan,
+    /// The block, and its number.
+    place: (usize, &'a BlockPlan),
+    policy: Option<Policy>,
+    teller: Option<&'a mut Teller>,
+    /// The last of what could not be written.
+    lost: Option<RecordError>,
 }
 
-/// What is wrong with the user's table is a mistake in what was asked, and says where it was asked.
-fn explain(error: TargetError, source: Option<&Source>) -> anyhow::Error {
-    match error {
-        TargetError::Table { key: Some(key), problem } => fault(&key, &problem, source),
-        TargetError::Table { key: None, problem } => UsageError(problem).into(),
-        other => other.into(),
+impl Notebook<'_> {
+    fn window(&mut self, window: &WindowSummary, decision: &Decision) {
+        let (number, block) = self.place;
+        let name = &self.plan.cells[block.cell].name;
+        let row = WindowRow::new(number, name, block.repetition, window);
+        self.lost = self.directory.append_window(&row).err().or(self.lost.take());
+        match self.policy {
+            None => self.progress.show(self.plan, block.cell, Some(window.rows_per_s())),
+            Some(policy) => {
+                self.note(&JournalRow::new((number, name), policy, Some(window), decision));
+                self.progress.show_decision(self.plan, block.cell, window, decision);
+                if let Some(line) = self.teller.as_mut().and_then(|it| it.take(window, decision)) {
+                    // Whoever would read it may be gone; the journal has it.
+                    drop(self.progress.suspend(|| writeln!(anstream::stdout(), "{line}")));
+                }
+            }
+        }
     }
-}
 
-fn fault(key: &str, problem: &str, source: Option<&Source>) -> anyhow::Error {
-    let text = match source {
-        // A key that came from the command line stands nowhere in the file.
-        Some(source) if source.has(key) => source.fault(key, problem).to_string(),
-        _ => problem.to_owned(),
-    };
-    UsageError(text).into()
+    fn note(&mut self, row: &JournalRow) {
+        self.lost = self.directory.append_decision(row).err().or(self.lost.take());
+    }
 }
 
 /// Waits until `stop` was asked for and some time has passed.
 async fn stopped_for(grace: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(grace).await;
+    clock::sleep(grace).await;
 }
 
 fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cell `{cell}`"))
 }
 
-fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> BlockRecord {
+fn block_record(
+    number: usize,
+    block: &BlockPlan,
+    started_at: String,
+    outcome: &BlockOutcome,
+) -> BlockRecord {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> u64| {
@@ -468,7 +635,7 @@ fn block_record(number: usize, block: &BlockPlan, outcome: &BlockOutcome) -> Blo
         number,
         cell: block.cell,
         repetition: block.repetition,
-        started_at: record::utc_before(outcome.started.elapsed()),
+        started_at,
         ended: match outcome.ended {
             Ended::Done => BlockEnd::Done,
             Ended::Stopped => BlockEnd::Stopped,

@@ -20,8 +20,13 @@ pub struct Evidence {
     pub log_rate: f64,
     /// Mean service latency in seconds.
     pub latency_s: f64,
+    /// Variance of the service latency, as a share of the square of its mean.
+    pub relative_variance: f64,
     /// 99th percentile of the service latency in seconds.
     pub p99_s: f64,
+    /// Variance of the log rate that comes from counting: a window holds few operations, and cuts
+    /// some in two.
+    pub counting_variance: f64,
 }
 
 /// Why a window says nothing about its setting.
@@ -68,6 +73,9 @@ impl Evidence {
         if let Some(flaw) = flaw {
             return Err(flaw);
         }
+        let mean_ns = window.service_ns_mean;
+        let relative_variance =
+            if 0.0 < mean_ns { window.service_ns2_variance / (mean_ns * mean_ns) } else { 0.0 };
         Ok(Evidence {
             at_s: (window.start + window.length).as_secs_f64(),
             length_s: window.length.as_secs_f64(),
@@ -75,10 +83,21 @@ impl Evidence {
             operations: window.operations,
             rows_per_s,
             log_rate: rows_per_s.ln(),
-            latency_s: window.service_ns_mean * 1e-9,
+            latency_s: mean_ns * 1e-9,
+            relative_variance,
             p99_s: window.service_ns_p99 as f64 * 1e-9,
+            counting_variance: counting_variance(window, relative_variance),
         })
     }
+}
+
+/// Variance of the count of a window, as a share of its square. Each worker is a renewal process:
+/// its count varies with the latency, and by a sixth for where the window begins and ends. Source:
+/// Cox, "Renewal theory", 1962, section 4.5, of many operations a worker.
+fn counting_variance(window: &WindowSummary, relative_variance: f64) -> f64 {
+    let operations = window.operations as f64;
+    let edges = f64::from(window.workers) / 6.0;
+    ((relative_variance * operations + edges) / (operations * operations)).min(1.0)
 }
 
 #[cfg(test)]
@@ -102,6 +121,11 @@ mod tests {
         let evidence = Evidence::of(&window()).unwrap();
         assert!((evidence.at_s - 2.5).abs() < 1e-9);
         assert!((evidence.log_rate - 2_000_f64.ln()).abs() < 1e-9);
+        let window = WindowSummary { workers: 6, service_ns_mean: 10.0, ..window() };
+        let evidence =
+            Evidence::of(&WindowSummary { service_ns2_variance: 30.0, ..window }).unwrap();
+        assert!((evidence.relative_variance - 0.3).abs() < 1e-9);
+        assert!((evidence.counting_variance - 0.04).abs() < 1e-9, "(0.3 x 10 + 6 / 6) / 10²");
     }
 
     #[test]

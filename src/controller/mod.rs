@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::WindowSummary;
+use crate::{measure::WindowSummary, stats::format::number};
 
 /// What a controller may move.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -39,6 +39,13 @@ pub struct Setting {
     pub batch_rows: u64,
     /// Operations in flight.
     pub workers: u32,
+}
+
+impl Setting {
+    /// `1,000 x 5`: rows an operation, and workers.
+    pub fn words(self) -> String {
+        format!("{} x {}", number(self.batch_rows as f64), self.workers)
+    }
 }
 
 /// What a controller is to reach, and within which bounds.
@@ -53,10 +60,32 @@ pub struct Goal {
 }
 
 /// Invariant: the least is at least 1 and at most the most.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "Ends", into = "Ends")]
 pub struct Bounds {
     batch_rows: (u64, u64),
     workers: (u32, u32),
+}
+
+/// Bounds as a file has them, which may exclude everything.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Ends {
+    batch_rows: (u64, u64),
+    workers: (u32, u32),
+}
+
+impl TryFrom<Ends> for Bounds {
+    type Error = &'static str;
+
+    fn try_from(ends: Ends) -> Result<Bounds, &'static str> {
+        Bounds::new(ends.batch_rows, ends.workers).ok_or("bounds that exclude every setting")
+    }
+}
+
+impl From<Bounds> for Ends {
+    fn from(Bounds { batch_rows, workers }: Bounds) -> Ends {
+        Ends { batch_rows, workers }
+    }
 }
 
 impl Bounds {
@@ -113,6 +142,9 @@ impl Wish {
         Wish { length: Duration::from_millis(ms), operations: Wish::OPERATIONS }
     }
 }
+
+/// State of a controller that takes the server for another one, and looks around anew.
+pub const RETUNE: &str = "retune";
 
 /// What to do, and why. State, reason and grounds go into the record, verbatim.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Bounds, Controller, Decision, Evidence, Setting, Wish};
 use crate::measure::WindowSummary;
 
 /// Settings of the rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct VarianceRule {
     /// What is watched.
     pub signal: Signal,
@@ -28,7 +30,8 @@ pub struct VarianceRule {
 }
 
 /// What the rule watches.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Signal {
     /// Rows a second.
     Rate,

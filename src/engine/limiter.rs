@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::controller::Setting;
 
@@ -14,9 +14,11 @@ use crate::controller::Setting;
 pub(crate) struct Limiter {
     semaphore: Semaphore,
     state: Mutex<State>,
+    /// Told when the last operation of an earlier setting has ended.
+    drained: Notify,
 }
 
-/// Invariant: permits out + permits free = `setting.workers + debt`.
+/// Invariant: permits out + permits free = `setting.workers + debt`, and `earlier <= started`.
 #[derive(Debug)]
 struct State {
     setting: Setting,
@@ -24,12 +26,18 @@ struct State {
     epoch: u64,
     /// Permits that are still out and must be destroyed, not returned.
     debt: u32,
+    /// Operations in flight.
+    started: u32,
+    /// Those of them that started under an earlier setting.
+    earlier: u32,
 }
 
 /// Leave to run one operation.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     limiter: &'a Limiter,
+    /// Epoch that its operation started under.
+    epoch: Option<u64>,
 }
 
 impl Limiter {
@@ -38,16 +46,26 @@ impl Limiter {
         assert!(0 < setting.batch_rows, "an operation carries at least one row");
         Limiter {
             semaphore: Semaphore::new(setting.workers as usize),
-            state: Mutex::new(State { setting, epoch: 0, debt: 0 }),
+            state: Mutex::new(State { setting, epoch: 0, debt: 0, started: 0, earlier: 0 }),
+            drained: Notify::new(),
         }
     }
 
-    /// Waits for leave, and returns it with the setting to start under and its epoch.
-    pub(crate) async fn acquire(&self) -> (Permit<'_>, Setting, u64) {
+    /// Waits for leave.
+    pub(crate) async fn acquire(&self) -> Permit<'_> {
         let permit = self.semaphore.acquire().await.expect("the semaphore is never closed");
         permit.forget();
-        let (setting, epoch) = self.current();
-        (Permit { limiter: self }, setting, epoch)
+        Permit { limiter: self, epoch: None }
+    }
+
+    /// Returns whether operations of an earlier setting are in flight.
+    pub(crate) fn has_earlier(&self) -> bool {
+        0 < self.state().earlier
+    }
+
+    /// Waits until none is, or goes on at once if that was so since the last time.
+    pub(crate) async fn drained(&self) {
+        self.drained.notified().await;
     }
 
     /// Returns the setting in force and its epoch.
@@ -67,6 +85,7 @@ impl Limiter {
         let shrunk = state.setting.workers.saturating_sub(setting.workers);
         state.setting = setting;
         state.epoch += 1;
+        state.earlier = state.started;
 
         let repaid = grown.min(state.debt);
         state.debt -= repaid;
@@ -81,9 +100,28 @@ impl Limiter {
     }
 }
 
+impl Permit<'_> {
+    /// Starts its operation: returns the setting to start under, and its epoch.
+    pub(crate) fn start(&mut self) -> (Setting, u64) {
+        let mut state = self.limiter.state();
+        state.started += 1;
+        self.epoch = Some(state.epoch);
+        (state.setting, state.epoch)
+    }
+}
+
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut state = self.limiter.state();
+        if let Some(epoch) = self.epoch {
+            state.started -= 1;
+            if epoch != state.epoch {
+                state.earlier -= 1;
+                if state.earlier == 0 {
+                    self.limiter.drained.notify_one();
+                }
+            }
+        }
         match state.debt {
             0 => self.limiter.semaphore.add_permits(1),
             _ => state.debt -= 1,
@@ -107,7 +145,7 @@ mod tests {
                 let limiter = Limiter::new(setting(4));
                 let mut permits = Vec::new();
                 for _ in 0..held {
-                    permits.push(limiter.acquire().await.0);
+                    permits.push(limiter.acquire().await);
                 }
                 for workers in [a, b, c] {
                     limiter.set(setting(workers));
@@ -117,6 +155,27 @@ mod tests {
                 assert_eq!(limiter.state().debt, 0);
             }
         }
+    }
+
+    /// An operation belongs to the setting that it starts under, not to that of its permit.
+    #[tokio::test]
+    async fn the_last_operation_of_an_earlier_setting_is_noticed() {
+        let limiter = Limiter::new(setting(4));
+        let (mut a, mut b, mut waiting) =
+            (limiter.acquire().await, limiter.acquire().await, limiter.acquire().await);
+        a.start();
+        b.start();
+        limiter.set(setting(3));
+        waiting.start();
+        assert!(limiter.has_earlier());
+        drop(a);
+        assert!(limiter.has_earlier());
+        limiter.set(setting(2));
+        drop(b);
+        assert!(limiter.has_earlier(), "the third started under the second of three settings");
+        drop(waiting);
+        assert!(!limiter.has_earlier());
+        limiter.drained().await;
     }
 
     #[test]

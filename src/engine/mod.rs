@@ -1,5 +1,6 @@
 //! Runs one block: the only place where pacer, limiter, rows, target and measure meet in time.
 
+mod cadence;
 mod limiter;
 mod pacer;
 mod supply;
@@ -11,13 +12,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::{limiter::Limiter, pacer::Pacer, supply::Supply, worker::Shared};
+use self::{
+    cadence::{Cadence, SoFar},
+    limiter::Limiter,
+    pacer::Pacer,
+    supply::Supply,
+    worker::Shared,
+};
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Controller, Decision, Setting, Wish},
+    controller::{Controller, Decision, Setting},
     measure::{Activity, Measurement, Roll, WindowSummary},
     plan::{CellPlan, Pace},
     rows::{Generator, RowRange, RowSet},
@@ -109,6 +116,8 @@ pub enum Ended {
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long operations in flight may take to end after the block's time is up.
 const DEADLINE_GRACE: Duration = Duration::from_secs(600);
+/// The same for a block that a controller steers: it looks for the best of a server that answers.
+const STEERED_GRACE: Duration = Duration::from_secs(60);
 /// How long counters before and after a block are waited for.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer an open loop may work off its backlog, as a share of the block's time.
@@ -131,7 +140,11 @@ pub async fn run_block<T: Target>(
         returning: spec.cell.returning,
         prepared: spec.cell.prepared,
     };
-    let warm = spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max);
+    let warm = match spec.cell.controller {
+        None => spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max),
+        // That there is a server. The rest come as workers do: how many it grants may change.
+        Some(_) => 1,
+    };
     let sizes = warm_batch_rows(spec.cell);
     let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
     let before = sample(target).await;
@@ -143,7 +156,7 @@ pub async fn run_block<T: Target>(
         target,
         spec,
         shared: Arc::clone(&shared),
-        wish: first.wish,
+        cadence: Cadence::new(spec.window, first.wish),
         cpu: cpu_before,
         worker_cpu: clock::worker_cpu_time(spec.client_threads),
         last: before.clone(),
@@ -157,7 +170,8 @@ pub async fn run_block<T: Target>(
     let stopped = stop.is_cancelled();
     let mut outcome = finish(shared, client_cpu, abandoned, stopped).await;
     outcome.wait_events = wait_events;
-    if let (Some(before), Some(after)) = (before, sample(target).await) {
+    // A server that left operations unanswered is not asked for counters.
+    if !abandoned && let (Some(before), Some(after)) = (before, sample(target).await) {
         outcome.samples = Some((before, after));
     }
     Ok(outcome)
@@ -178,6 +192,7 @@ fn start<P: Pool>(
         supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
         recorder: Mutex::default(),
+        enough: Notify::new(),
         ledger: Mutex::default(),
         operation,
         transaction: cell.transaction,
@@ -217,8 +232,7 @@ struct Block<'a, T: Target> {
     target: &'a T,
     spec: BlockSpec<'a>,
     shared: Arc<Shared<T::Pool>>,
-    /// What the controller wants of the window under way.
-    wish: Wish,
+    cadence: Cadence,
     cpu: Duration,
     worker_cpu: Duration,
     last: Option<ServerSample>,
@@ -233,13 +247,14 @@ impl<T: Target> Block<'_, T> {
         on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
     ) -> bool {
         let mut workers = JoinSet::new();
-        let mut tick = tokio::time::interval_at(clock::now() + self.spec.window, self.spec.window);
-        // After a stall: one long window, not a burst of empty ones.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let shared = Arc::clone(&self.shared);
+        shared.recorder().wait_for(self.cadence.operations_wanted());
         // One future for all turns of the loop: a new one in each would begin to wait anew.
         let end = self.shared.drain_until.or(self.shared.deadline);
         let halt = self.shared.halt.clone();
-        let patience = patience(end.map(|end| self.shared.started + end), halt);
+        let grace =
+            if self.spec.cell.controller.is_some() { STEERED_GRACE } else { DEADLINE_GRACE };
+        let patience = patience(end.map(|end| self.shared.started + end + grace), halt);
         tokio::pin!(patience);
         let mut abandoned = false;
         let mut is_ending = false;
@@ -247,15 +262,21 @@ impl<T: Target> Block<'_, T> {
             if !is_ending {
                 self.spawn_up_to(&mut workers, self.shared.limiter.current().0.workers);
             }
+            let look = self.cadence.next_look(clock::since(shared.started));
+            let may_be_over = async {
+                tokio::select! {
+                    () = clock::sleep_until(shared.started + look) => (),
+                    () = shared.enough.notified() => (),
+                    () = shared.limiter.drained() => (),
+                }
+            };
             tokio::select! {
-                _ = tick.tick() => {
-                    if !self.is_ripe() {
-                        continue;
+                () = may_be_over => {
+                    if self.is_over() {
+                        let (summary, decision) = self.roll(controller).await;
+                        on_window(&summary, &decision);
+                        self.begin_window(&decision);
                     }
-                    let (summary, decision) = self.roll(controller).await;
-                    on_window(&summary, &decision);
-                    self.shared.limiter.set(decision.setting);
-                    self.wish = decision.wish;
                 }
                 Some(ended) = workers.join_next() => {
                     if let Err(error) = ended {
@@ -288,19 +309,35 @@ impl<T: Target> Block<'_, T> {
         }
     }
 
-    fn is_ripe(&self) -> bool {
+    fn is_over(&self) -> bool {
         let shared = &self.shared;
-        let (_, epoch) = shared.limiter.current();
-        let at = shared.started.elapsed();
-        shared.recorder().is_ripe(at, epoch, self.wish.length, self.wish.operations)
+        let (operations, is_mixed) = shared.recorder().so_far();
+        let has_earlier = shared.limiter.has_earlier();
+        let now = clock::since(shared.started);
+        self.cadence.is_over(now, SoFar { operations, is_mixed, has_earlier })
+    }
+
+    /// Puts a decision into force. A new setting begins with a window that drains, unless no operation
+    /// of an earlier one is in flight.
+    fn begin_window(&mut self, decision: &Decision) {
+        let shared = &self.shared;
+        shared.limiter.set(decision.setting);
+        let is_draining = shared.limiter.has_earlier();
+        let mut recorder = shared.recorder();
+        if !is_draining {
+            recorder.begin_epoch(shared.limiter.current().1);
+        }
+        self.cadence.begin(recorder.window_start(), decision.wish, is_draining);
+        recorder.wait_for(self.cadence.operations_wanted());
     }
 
     async fn roll(&mut self, controller: &mut dyn Controller) -> (WindowSummary, Decision) {
-        let activity = self.activity().await;
+        // A window that drains is soon over, and the next one tells what the server did in both.
+        let activity = if self.cadence.is_draining() { None } else { self.activity().await };
         let shared = &self.shared;
         let cpu = clock::process_cpu_time();
         let worker_cpu = clock::worker_cpu_time(self.spec.client_threads);
-        let at = shared.started.elapsed();
+        let at = clock::since(shared.started);
         let (setting, epoch) = shared.limiter.current();
         let summary = shared.recorder().roll(&Roll {
             at,
@@ -320,7 +357,7 @@ impl<T: Target> Block<'_, T> {
 
     /// Asks the server what it did since the last window, and does not wait long for an answer.
     async fn activity(&mut self) -> Option<Activity> {
-        let sample = tokio::time::timeout(self.spec.window / 2, self.target.sample());
+        let sample = clock::timeout(self.spec.window / 2, self.target.sample());
         let sample = sample.await.ok()?.ok()?;
         for event in &sample.wait_events {
             *self.wait_events.entry(event.clone()).or_default() += 1;
@@ -336,19 +373,19 @@ impl<T: Target> Block<'_, T> {
 
 /// Asks for the server's counters, and does without them if it does not answer.
 async fn sample<T: Target>(target: &T) -> Option<ServerSample> {
-    tokio::time::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
+    clock::timeout(SAMPLE_TIMEOUT, target.sample()).await.ok()?.ok()
 }
 
 /// Waits for as long as operations in flight may take to end.
-async fn patience(deadline: Option<Instant>, halt: CancellationToken) {
+async fn patience(end: Option<Instant>, halt: CancellationToken) {
     let stopped = async {
         halt.cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
+        clock::sleep(STOP_GRACE).await;
     };
-    let Some(deadline) = deadline else { return stopped.await };
+    let Some(end) = end else { return stopped.await };
     tokio::select! {
         () = stopped => (),
-        () = tokio::time::sleep_until(deadline + DEADLINE_GRACE) => (),
+        () = clock::sleep_until(end) => (),
     }
 }
 
@@ -359,7 +396,7 @@ async fn finish<P: Pool>(
     stopped: bool,
 ) -> BlockOutcome {
     let shared = Arc::into_inner(shared).expect("all workers have ended");
-    let now = shared.started.elapsed();
+    let now = clock::since(shared.started);
     let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
     let never_started =
         if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
@@ -395,8 +432,4 @@ async fn finish<P: Pool>(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn since(start: Instant) -> Duration {
-    start.elapsed()
 }

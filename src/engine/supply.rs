@@ -172,7 +172,7 @@ impl<'a> Reserved<'a> {
         };
         let started = clock::now();
         let first = batch.take().await;
-        batch.rows_wait = started.elapsed();
+        batch.rows_wait = clock::since(started);
         batch.first = Some(first);
         batch
     }
@@ -234,7 +234,7 @@ impl Batch for Reserved<'_> {
             self.replayed += 1;
             let started = clock::now();
             let slice = self.build(range);
-            self.rows_wait += started.elapsed();
+            self.rows_wait += clock::since(started);
             return Some(slice);
         }
         if self.taken_rows == self.rows {
@@ -242,7 +242,7 @@ impl Batch for Reserved<'_> {
         }
         let started = clock::now();
         let slice = self.take().await;
-        self.rows_wait += started.elapsed();
+        self.rows_wait += clock::since(started);
         Some(slice)
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,11 +14,10 @@ use super::{
     limiter::Limiter,
     lock,
     pacer::Pacer,
-    since,
     supply::{Reserved, Supply},
 };
 use crate::{
-    clock::{self, Alarm, Instant, Time},
+    clock::{self, Alarm, Instant, Time, since},
     measure::{OperationSample, Recorder},
     plan::{OnError, Transaction},
     rows::{RowRange, RowSet},
@@ -29,6 +29,10 @@ const RETRIES_MAX: usize = 6;
 /// Key, among error counts, of operations of which the server confirmed too many or too few rows.
 const MISCOUNTED: &str = "row_count";
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(5);
+/// Attempts after the first to get a session where errors do not end the block: about a minute. A
+/// server that restarts, or has given all its sessions away, costs no rows.
+const SESSION_RETRIES_MAX: usize = 66;
+const SESSION_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// What all workers of a block share.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Shared<P> {
     pub(super) supply: Supply,
     pub(super) pacer: Pacer,
     pub(super) recorder: Mutex<Recorder>,
+    /// Told when a window has the operations that it waits for.
+    pub(super) enough: Notify,
     pub(super) ledger: Mutex<Ledger>,
     pub(super) operation: Operation,
     pub(super) transaction: Transaction,
@@ -78,6 +84,7 @@ struct Held<L> {
 /// What one attempt measured.
 struct Attempt {
     pool_wait: Duration,
+    was_made_ready: bool,
     inserted: Inserted,
     commit: Option<Duration>,
     service: Duration,
@@ -94,6 +101,8 @@ struct Failure {
     earlier: Vec<RowRange>,
     /// How many operations those were.
     operations_earlier: u32,
+    /// Whether there was no session to run it on.
+    without_session: bool,
 }
 
 /// Runs operations until the block ends.
@@ -113,10 +122,13 @@ impl<P> Shared<P> {
 
     /// Returns whether no further operation may start.
     pub(super) fn is_over(&self) -> bool {
+        self.is_out_of_time() || self.supply.is_exhausted()
+    }
+
+    /// Returns whether the block is to end, whatever rows are left.
+    fn is_out_of_time(&self) -> bool {
         let end = self.drain_until.or(self.deadline);
-        self.halt.is_cancelled()
-            || self.supply.is_exhausted()
-            || end.is_some_and(|end| end <= since(self.started))
+        self.halt.is_cancelled() || end.is_some_and(|end| end <= since(self.started))
     }
 
     /// Waits for the next intended start and returns it, or `None` when the block is over.
@@ -183,8 +195,9 @@ impl<P> Shared<P> {
 impl<P: Pool> Shared<P> {
     /// Runs the next operation; returns `false` when there is none.
     async fn run_next(&self, held: &mut Option<Held<P::Lease>>, alarm: &mut Alarm) -> bool {
-        let (_permit, setting, epoch) = self.limiter.acquire().await;
+        let mut permit = self.limiter.acquire().await;
         let Some(due) = self.next_start(alarm).await else { return false };
+        let (setting, epoch) = permit.start();
         let rows = self.supply.reserve(setting.batch_rows);
         if rows == 0 {
             return false;
@@ -204,12 +217,13 @@ impl<P: Pool> Shared<P> {
         epoch: u64,
     ) {
         let taken_up = clock::now();
-        let mut delays = ExponentialBuilder::default()
+        let builder = ExponentialBuilder::default()
             .with_min_delay(RETRY_DELAY_MIN)
-            .with_max_times(RETRIES_MAX)
             .with_jitter()
-            .with_jitter_seed(self.seed ^ batch.first_row())
-            .build();
+            .with_jitter_seed(self.seed ^ batch.first_row());
+        let mut delays = builder.with_max_times(RETRIES_MAX).build();
+        let mut waits =
+            builder.with_max_delay(SESSION_DELAY_MAX).with_max_times(SESSION_RETRIES_MAX).build();
         loop {
             match self.attempt(held, &mut batch).await {
                 Ok(attempt) => {
@@ -223,19 +237,30 @@ impl<P: Pool> Shared<P> {
                         service: attempt.service,
                         response: since(intended),
                         rows_wait: batch.rows_wait(),
+                        was_made_ready: attempt.was_made_ready,
                     };
-                    self.recorder().record(&sample);
+                    if self.recorder().record(&sample) {
+                        self.enough.notify_one();
+                    }
                     self.settle(held, attempt, batch).await;
                     return;
                 }
                 Err(failure) => {
-                    let delay = if is_worth_another(&failure) { delays.next() } else { None };
+                    let waits_on = failure.without_session && self.on_error == OnError::Collect;
+                    let delay = match is_worth_another(&failure) {
+                        true if waits_on => waits.next().filter(|_| !self.is_out_of_time()),
+                        true => delays.next(),
+                        false => None,
+                    };
                     let Some(delay) = delay else {
                         return self.give_up(failure, batch).await;
                     };
-                    self.recorder().record_pushed_back(failure.error.code());
+                    match failure.error.is_unreachable() {
+                        true => self.recorder().record_unreachable(failure.error.code()),
+                        false => self.recorder().record_pushed_back(failure.error.code()),
+                    }
                     batch.rewind();
-                    tokio::time::sleep(delay).await;
+                    clock::sleep(delay).await;
                 }
             }
         }
@@ -279,8 +304,14 @@ impl<P: Pool> Shared<P> {
             None => match self.pool.acquire().await {
                 Ok(lease) => Held { lease, operations: 0, ranges: Vec::new() },
                 Err(error) => {
-                    let (earlier, operations_earlier) = (Vec::new(), 0);
-                    return Err(Failure { error, in_doubt: false, earlier, operations_earlier });
+                    let earlier = Vec::new();
+                    return Err(Failure {
+                        error,
+                        in_doubt: false,
+                        earlier,
+                        operations_earlier: 0,
+                        without_session: true,
+                    });
                 }
             },
         };
@@ -292,16 +323,17 @@ impl<P: Pool> Shared<P> {
                 if self.transaction != Transaction::Autocommit && !in_doubt {
                     session.lease.rollback().await;
                 }
-                Err(Failure { error, in_doubt, earlier: session.ranges, operations_earlier })
+                let (earlier, without_session) = (session.ranges, false);
+                Err(Failure { error, in_doubt, earlier, operations_earlier, without_session })
             }
-            Ok((inserted, commit, service)) => {
+            Ok((was_made_ready, inserted, commit, service)) => {
                 let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
                 let earlier =
                     if is_open { Vec::new() } else { std::mem::take(&mut session.ranges) };
                 if is_open {
                     *held = Some(session);
                 }
-                Ok(Attempt { pool_wait, inserted, commit, service, earlier })
+                Ok(Attempt { pool_wait, was_made_ready, inserted, commit, service, earlier })
             }
         }
     }
@@ -312,14 +344,15 @@ impl<P: Pool> Shared<P> {
         &self,
         session: &mut Held<P::Lease>,
         batch: &mut Reserved<'_>,
-    ) -> Result<(Inserted, Option<Duration>, Duration), (TargetError, bool)> {
+    ) -> Result<(bool, Inserted, Option<Duration>, Duration), (TargetError, bool)> {
         let sure = |error| (error, false);
         let is_implicit = self.transaction == Transaction::Autocommit;
         let lost = |error: TargetError, was_committing: bool| {
             let is_lost = matches!(error, TargetError::ConnectionLost { .. });
             (error, is_lost && was_committing)
         };
-        session.lease.prepare(self.operation, batch.row_count()).await.map_err(sure)?;
+        let prepared = session.lease.prepare(self.operation, batch.row_count()).await;
+        let was_made_ready = prepared.map_err(sure)?;
         let started = clock::now();
         if !is_implicit && session.operations == 0 {
             session.lease.begin().await.map_err(sure)?;
@@ -344,7 +377,7 @@ impl<P: Pool> Shared<P> {
             }
             _ => None,
         };
-        Ok((inserted, commit, since(started)))
+        Ok((was_made_ready, inserted, commit, since(started)))
     }
 
     /// Commits what a worker's last transaction holds.
@@ -358,7 +391,9 @@ impl<P: Pool> Shared<P> {
             Err(error) => {
                 let in_doubt = matches!(error, TargetError::ConnectionLost { .. });
                 let (earlier, operations_earlier) = (held.ranges, held.operations);
-                let failure = Failure { error, in_doubt, earlier, operations_earlier };
+                let without_session = false;
+                let failure =
+                    Failure { error, in_doubt, earlier, operations_earlier, without_session };
                 self.fail(failure, Vec::new());
             }
         }

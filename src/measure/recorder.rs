@@ -25,6 +25,8 @@ pub struct OperationSample {
     pub response: Duration,
     /// Wait for rows to be built while the operation was on.
     pub rows_wait: Duration,
+    /// Whether its session, or its statement there, was made for it.
+    pub was_made_ready: bool,
 }
 
 /// What a block measured.
@@ -74,13 +76,15 @@ pub struct Roll {
 }
 
 /// Is being filled. One for each block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
     window: Counts,
     window_histograms: Histograms,
     window_index: u64,
     window_start: Duration,
     window_epoch: u64,
+    /// Operations that the window waits for; more than there can be if it waits for none.
+    operations_wanted: u64,
     total: Measurement,
 }
 
@@ -89,6 +93,7 @@ struct Counts {
     operations: u64,
     rows: u64,
     pushed_back: u64,
+    unreachable: u64,
     errors: u64,
     mixed: bool,
     rows_wait: Duration,
@@ -99,15 +104,24 @@ const CLIENT_BOUND_CPU: f64 = 0.9;
 /// Share of the workers' time spent waiting for rows above which the client is called the limit.
 const CLIENT_BOUND_ROWS_WAIT: f64 = 0.1;
 
-/// Share of the length wished for that is enough: ticks come a little late, and one that came
-/// later than the next must not cost a whole tick.
-const LENGTH_ENOUGH: f64 = 0.9;
-/// Longest window: after it a controller hears of a server that does not answer.
-const WINDOW_MAX: Duration = Duration::from_secs(10);
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder {
+            window: Counts::default(),
+            window_histograms: Histograms::default(),
+            window_index: 0,
+            window_start: Duration::ZERO,
+            window_epoch: 0,
+            operations_wanted: u64::MAX,
+            total: Measurement::default(),
+        }
+    }
+}
 
 impl Recorder {
-    /// Takes in an operation that ended well.
-    pub fn record(&mut self, sample: &OperationSample) {
+    /// Takes in an operation that ended well. Returns whether it is the last of those that the window
+    /// waits for.
+    pub fn record(&mut self, sample: &OperationSample) -> bool {
         let histograms = &mut self.window_histograms;
         histograms.record(Kind::PoolWait, sample.pool_wait);
         histograms.record(Kind::QueueWait, sample.queue_wait);
@@ -120,7 +134,8 @@ impl Recorder {
         self.window.operations += 1;
         self.window.rows += sample.rows;
         self.window.rows_wait += sample.rows_wait;
-        self.window.mixed |= sample.epoch != self.window_epoch;
+        self.window.mixed |= sample.epoch != self.window_epoch || sample.was_made_ready;
+        self.window.operations == self.operations_wanted
     }
 
     /// Takes in a COMMIT that belongs to no single operation.
@@ -131,6 +146,13 @@ impl Recorder {
     /// Takes in an attempt that the server pushed back, by SQLSTATE.
     pub fn record_pushed_back(&mut self, code: &str) {
         self.window.pushed_back += 1;
+        *self.total.errors.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// Takes in an attempt that found no server, by SQLSTATE or kind. It says nothing of how much the
+    /// server would take: in windows it counts as an error.
+    pub fn record_unreachable(&mut self, code: &str) {
+        self.window.unreachable += 1;
         *self.total.errors.entry(code.to_owned()).or_default() += 1;
     }
 
@@ -146,13 +168,26 @@ impl Recorder {
         *self.total.errors.entry(code.to_owned()).or_default() += 1;
     }
 
-    /// Returns whether the window may end at `at`: it has the length and the operations wished for,
-    /// or they will not come. One that mixes settings says nothing, however long it gets.
-    pub fn is_ripe(&self, at: Duration, epoch: u64, length: Duration, operations: u64) -> bool {
-        let so_far = at.saturating_sub(self.window_start);
-        let is_mixed = self.window.mixed || epoch != self.window_epoch;
-        let is_long = length.mul_f64(LENGTH_ENOUGH) <= so_far;
-        is_mixed || WINDOW_MAX <= so_far || (is_long && operations <= self.window.operations)
+    /// Returns how many operations ended in the window so far, and whether it mixes settings.
+    pub fn so_far(&self) -> (u64, bool) {
+        (self.window.operations, self.window.mixed)
+    }
+
+    /// Returns when the window began, from the block's start.
+    pub fn window_start(&self) -> Duration {
+        self.window_start
+    }
+
+    /// Says how many operations the window waits for; [`Recorder::record`] tells when they are there.
+    pub fn wait_for(&mut self, operations: Option<u64>) {
+        self.operations_wanted = operations.unwrap_or(u64::MAX);
+    }
+
+    /// Says that all operations from now on are of this epoch: the setting changed while none was in
+    /// flight.
+    pub fn begin_epoch(&mut self, epoch: u64) {
+        self.window.mixed |= 0 < self.window.operations && epoch != self.window_epoch;
+        self.window_epoch = epoch;
     }
 
     /// Ends the window and starts the next.
@@ -173,7 +208,7 @@ impl Recorder {
             operations: counts.operations,
             rows: counts.rows,
             pushed_back: counts.pushed_back,
-            errors: counts.errors,
+            errors: counts.errors + counts.unreachable,
             service_ns_mean: service.mean(),
             service_ns2_variance: deviation * deviation,
             service_ns_p50: service.value_at_quantile(0.5),
@@ -194,7 +229,7 @@ impl Recorder {
         self.window_histograms.reset();
         self.total.operations += counts.operations;
         self.total.rows += counts.rows;
-        self.total.pushed_back += counts.pushed_back;
+        self.total.pushed_back += counts.pushed_back + counts.unreachable;
         self.total.rows_wait += counts.rows_wait;
         self.total.windows += 1;
         self.total.windows_client_bound += u64::from(summary.client_bound);
@@ -235,6 +270,7 @@ mod tests {
             service: ms(5),
             response: ms(6),
             rows_wait: ms(0),
+            was_made_ready: false,
         }
     }
 
@@ -243,23 +279,26 @@ mod tests {
         Roll { at, epoch, client_threads: 1, workers: 1, ..Roll::default() }
     }
 
-    /// At 250 ms a tick: (operations, at, epoch, ripe) for a wish of 500 ms and 3 operations.
     #[test]
-    fn a_window_goes_on_until_it_says_something() {
-        let rows = [
-            (3, 499, 0, true, "long and full enough"),
-            (3, 250, 0, false, "too short"),
-            (2, 750, 0, false, "too few operations"),
-            (0, 250, 1, true, "the setting changed"),
-            (0, 10_000, 0, true, "nothing will come"),
-        ];
-        for (operations, at_ms, epoch, expected, why) in rows {
-            let mut recorder = Recorder::default();
-            (0..operations).for_each(|_| recorder.record(&sample(0)));
-            let ms = Duration::from_millis;
-            assert_eq!(recorder.is_ripe(ms(at_ms), epoch, ms(500), 3), expected, "{why}");
-            assert!(recorder.is_ripe(ms(0), 0, ms(0), 0), "no wish, no waiting");
-        }
+    fn a_window_says_when_it_has_what_it_waits_for() {
+        let mut recorder = Recorder::default();
+        assert!(!recorder.record(&sample(0)), "it waits for nothing");
+        recorder.wait_for(Some(3));
+        let told: Vec<bool> = (0..3).map(|_| recorder.record(&sample(0))).collect();
+        assert_eq!(told, [false, true, false], "once, with the third of the window");
+        assert_eq!(recorder.so_far(), (4, false));
+    }
+
+    #[test]
+    fn an_epoch_that_begins_between_operations_is_not_mixed() {
+        let mut recorder = Recorder::default();
+        recorder.roll(&roll(250, 0));
+        recorder.begin_epoch(1);
+        recorder.record(&sample(1));
+        assert!(!recorder.roll(&roll(500, 1)).mixed);
+        recorder.record(&sample(1));
+        recorder.begin_epoch(2);
+        assert!(recorder.roll(&roll(750, 2)).mixed, "an operation had ended before");
     }
 
     #[test]
@@ -267,7 +306,9 @@ mod tests {
         let mut recorder = Recorder::default();
         let mut rows = 0;
         for window in 1..=3 {
-            (0..window * 4).for_each(|_| recorder.record(&sample(0)));
+            for _ in 0..window * 4 {
+                recorder.record(&sample(0));
+            }
             recorder.record_pushed_back("40001");
             rows += recorder.roll(&roll(window * 250, 0)).rows;
         }

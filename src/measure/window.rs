@@ -28,8 +28,8 @@ pub struct WindowSummary {
     pub length: Duration,
     /// Setting in force at the window's end.
     pub epoch: u64,
-    /// Whether operations of an earlier epoch ended in it, or the setting changed: such a window
-    /// says nothing about either setting.
+    /// Whether operations of an earlier epoch ended in it, or the setting changed, or sessions or
+    /// statements were made for it: such a window says nothing about either setting.
     pub mixed: bool,
     /// Rows an operation carries, as set at the window's end.
     pub batch_rows: u64,
@@ -41,7 +41,7 @@ pub struct WindowSummary {
     pub rows: u64,
     /// Attempts that the server pushed back.
     pub pushed_back: u64,
-    /// Operations that ended otherwise: in doubt, rejected, failed.
+    /// Operations that ended otherwise: in doubt, rejected, failed; and attempts that found no server.
     pub errors: u64,
     /// Mean service latency.
     pub service_ns_mean: f64,

@@ -5,22 +5,13 @@ use crate::{
     rows::{Distribution, Generator},
     scenario::{self, Scenario},
     strategy::{PARAMETERS_MAX, Strategy},
-    target::{ColumnRule, ForeignKeys, TableSettings, TableSource, Triggers},
+    target::{ColumnRule, ForeignKeys, TableInfo, TableSettings, TableSource, Triggers},
 };
 
-/// What is known of a table once it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct TableFacts<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Columns sent with every row.
-    pub columns: usize,
-    /// How many rows UNIQUE columns let there be, if not any number.
-    pub rows_max: Option<u64>,
-    /// Whether there is a column for `RETURNING` to ask back.
-    pub has_key: bool,
-    /// Columns sent that are arrays, by name.
-    pub arrays: &'a [&'a str],
+/// Returns how many columns a row has, where that is known before the table is made.
+pub(super) fn columns(table: &scenario::Table) -> Option<usize> {
+    let is_article = table.ddl.is_none() && table.like.is_none();
+    is_article.then(|| Generator::article_user(0).columns().len())
 }
 
 pub(super) fn resolve(scenario: &Scenario) -> Result<TableSettings, PlanError> {
@@ -167,22 +158,21 @@ fn distribution(distribution: scenario::Distribution) -> Distribution {
     }
 }
 
-/// Holds a batch to the parameters that a statement can have; says so, if that changes it.
+/// Holds a batch to what an operation can carry; says so, if that changes it.
 pub(super) fn clamp(
     name: &str,
-    strategy: Strategy,
+    (strategy, columns): (Strategy, usize),
     batch_rows: u64,
-    columns: usize,
-) -> (u64, Option<String>) {
+    notes: &mut Vec<String>,
+) -> u64 {
     let most = strategy.batch_rows_max(columns);
-    if batch_rows <= most {
-        return (batch_rows, None);
+    if most < batch_rows {
+        notes.push(format!(
+            "{name}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
+             parameters a statement, and a row has {columns}"
+        ));
     }
-    let note = format!(
-        "{name}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
-         parameters a statement, and a row has {columns}"
-    );
-    (most, Some(note))
+    batch_rows.min(most)
 }
 
 impl Plan {
@@ -192,51 +182,62 @@ impl Plan {
     ///
     /// A cell that cannot run on it: more columns than a statement takes, more rows than there can
     /// be, or ids asked back where there are none.
-    pub fn fit(&mut self, facts: TableFacts<'_>) -> Result<(), PlanError> {
-        facts.name.clone_into(&mut self.table.name);
+    pub fn fit(&mut self, table: &TableInfo) -> Result<(), PlanError> {
+        self.table.name.clone_from(&table.name);
+        self.rows_max = table.rows_max;
+        let mut notes = Vec::new();
         for (number, cell) in self.cells.iter_mut().enumerate() {
-            let note = fit_cell(cell, facts).map_err(|(key, problem)| {
-                PlanError::new(format!("cells[{number}].{key}"), problem)
-            })?;
-            self.notes.extend(note);
+            fit_cell(&format!("cells[{number}]"), cell, table, &mut notes)?;
         }
+        self.notes.extend(notes);
         Ok(())
     }
 }
 
 fn fit_cell(
+    key: &str,
     cell: &mut CellPlan,
-    facts: TableFacts<'_>,
-) -> Result<Vec<String>, (&'static str, String)> {
-    let mut notes = Vec::new();
-    if cell.returning && !facts.has_key {
-        let problem = format!("`{}` has no primary key to ask back; use false", facts.name);
-        return Err(("returning", problem));
+    table: &TableInfo,
+    notes: &mut Vec<String>,
+) -> Result<(), PlanError> {
+    if cell.returning && !table.has_key {
+        let problem = format!("`{}` has no primary key to ask back; use false", table.name);
+        return Err(PlanError::new(format!("{key}.returning"), problem));
     }
-    if PARAMETERS_MAX < facts.columns as u64 {
-        return Err(("strategy", "a row has more columns than a statement parameters".to_owned()));
+    if PARAMETERS_MAX < table.columns as u64 {
+        let problem = "a row has more columns than a statement parameters";
+        return Err(PlanError::new(format!("{key}.strategy"), problem));
     }
-    if cell.strategy == Strategy::Unnest && !facts.arrays.is_empty() {
-        let columns = facts.arrays.join(", ");
+    if cell.strategy == Strategy::Unnest && !table.arrays.is_empty() {
+        let columns = table.arrays.join(", ");
         notes.push(format!(
             "{}: unnest would take arrays of arrays apart; {columns} go as texts, and the server \
              reads each",
             cell.name
         ));
     }
-    let (batch_rows, note) = clamp(&cell.name, cell.strategy, cell.batch_rows, facts.columns);
-    cell.batch_rows = batch_rows;
-    notes.extend(note);
-    if let Some(most) = facts.rows_max {
-        if cell.stop.rows.is_some_and(|rows| most < rows) {
+    let carrier = (cell.strategy, table.columns);
+    match cell.controller {
+        None => cell.batch_rows = clamp(&cell.name, carrier, cell.batch_rows, notes),
+        Some(controller) => {
+            let controller = controller.fit(&format!("{key}.controller"), carrier, notes)?;
+            let start = controller.controller(0).start().setting;
+            (cell.batch_rows, cell.workers) = (start.batch_rows, start.workers);
+            cell.controller = Some(controller);
+        }
+    }
+    let Some(most) = table.rows_max else { return Ok(()) };
+    match cell.stop.rows {
+        Some(rows) if most < rows => {
             let problem = format!(
                 "UNIQUE columns of `{}` have values for {most} rows; use fewer rows, or a wider \
                  `range` in [[columns]]",
-                facts.name
+                table.name
             );
-            return Err(("stop.rows", problem));
+            return Err(PlanError::new(format!("{key}.stop.rows"), problem));
         }
-        if cell.stop.rows.is_none() {
+        Some(_) => (),
+        None => {
             cell.stop.rows = Some(most);
             notes.push(format!(
                 "{}: ends after {most} rows: UNIQUE columns have no more",
@@ -244,7 +245,7 @@ fn fit_cell(
             ));
         }
     }
-    Ok(notes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -295,20 +296,49 @@ mod tests {
 
     #[test]
     fn cells_are_fitted_to_the_columns() {
-        let rows_max = Some(50_000);
-        let facts = TableFacts { name: "t", columns: 10, rows_max, has_key: false, arrays: &["a"] };
+        let table = TableInfo {
+            name: "t".to_owned(),
+            columns: 10,
+            arrays: vec!["a".to_owned()],
+            rows_max: Some(50_000),
+            ..TableInfo::default()
+        };
         let mut plan = resolve("table.ddl = \"a.sql\"\nstop.seconds = 1.0").unwrap();
         assert_eq!((plan.cells[0].batch_rows, plan.table.name.as_str()), (20_000, ""));
-        plan.fit(facts).unwrap();
+        plan.fit(&table).unwrap();
         assert_eq!((plan.cells[0].batch_rows, plan.table.name.as_str()), (6_553, "t"));
         assert_eq!((plan.cells[0].stop.rows, plan.notes.len()), (Some(50_000), 2));
         let mut plan = resolve("table.ddl = \"a.sql\"\nstop.rows = 50_001").unwrap();
-        assert_eq!(plan.fit(facts).unwrap_err().key, "cells[0].stop.rows");
+        assert_eq!(plan.fit(&table).unwrap_err().key, "cells[0].stop.rows");
         plan.cells[0].stop.rows = None;
         plan.cells[0].strategy = Strategy::Unnest;
-        plan.fit(facts).unwrap();
+        plan.fit(&table).unwrap();
         assert!(plan.notes[0].contains("a go as texts"), "{:?}", plan.notes);
         plan.cells[0].returning = true;
-        assert_eq!(plan.fit(facts).unwrap_err().key, "cells[0].returning");
+        assert_eq!(plan.fit(&table).unwrap_err().key, "cells[0].returning");
+    }
+
+    #[test]
+    fn bounds_of_a_controller_are_fitted_to_the_columns() {
+        let resolve = |keys: &str| {
+            let text = format!(
+                "name = 'test'\ntable.ddl = 'a.sql'\n[[cells]]\nname = 'cell'\n\
+                 strategy = 'multi_row'\n[cells.controller]\n{keys}\n"
+            );
+            Plan::resolve(&Scenario::parse(&text, "test.toml").unwrap().scenario).unwrap()
+        };
+        let bounds = |plan: &Plan| plan.cells[0].controller.unwrap().bounds.batch_rows();
+        let table = |columns| TableInfo { columns, ..TableInfo::default() };
+        let mut plan = resolve("batch_rows = [100, 100_000]");
+        assert_eq!((bounds(&plan), plan.notes.len()), ((100, 100_000), 0));
+        plan.fit(&table(10)).unwrap();
+        assert_eq!(bounds(&plan), (100, 6_553));
+        assert!(plan.notes[0].contains("clipped to [100, 6553]"), "{:?}", plan.notes);
+        let error = plan.fit(&table(1_000)).unwrap_err();
+        assert_eq!(error.key, "cells[0].controller.batch_rows");
+        let mut plan = resolve("workers = [2, 2]");
+        plan.fit(&table(10_000)).unwrap();
+        assert_eq!(bounds(&plan), (1, 6));
+        assert!(plan.cells[0].batch_rows <= 6, "{}", plan.cells[0].batch_rows);
     }
 }

@@ -13,9 +13,12 @@ use hdrhistogram::serialization::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{BlockRecord, Record, SCHEMA_VERSION};
+use super::{
+    BlockRecord, Record, SCHEMA_VERSION,
+    journal::{Journal, JournalRow},
+};
 use crate::{
-    measure::{Histograms, Kind, WindowSummary},
+    measure::{Activity, Histograms, Kind, WindowSummary},
     plan::CellPlan,
 };
 
@@ -56,8 +59,9 @@ pub struct Directory {
     windows: csv::Writer<File>,
     blocks: csv::Writer<File>,
     latency: File,
-    /// Start of the interval log, in seconds since 1970.
-    log_start: f64,
+    journal: Journal,
+    /// When it was made: the start of the interval log.
+    created: jiff::Timestamp,
 }
 
 /// A row of `windows.csv`. A column's unit is in its name.
@@ -181,7 +185,8 @@ impl Directory {
             windows: csv::Writer::from_writer(file(WINDOWS)?),
             blocks: csv::Writer::from_writer(file(BLOCKS)?),
             latency: file(LATENCY)?,
-            log_start: now.as_millisecond() as f64 / 1e3,
+            journal: Journal::default(),
+            created: now,
             path: path.clone(),
             made_parent,
         };
@@ -243,8 +248,24 @@ impl Directory {
         self.windows.flush().map_err(at(&path))
     }
 
-    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started
-    /// `ago`.
+    /// Appends a decision.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append_decision(&mut self, row: &JournalRow) -> Result<(), RecordError> {
+        self.journal.append(&self.path, row)
+    }
+
+    /// Returns what the time was, or in virtual time would have been, so long after the directory was
+    /// made: in UTC, to the millisecond.
+    pub fn utc_at(&self, offset: Duration) -> String {
+        let then = self.created.saturating_add(offset).expect("a duration is no calendar unit");
+        format!("{then:.3}")
+    }
+
+    /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started so long
+    /// after the directory was made.
     ///
     /// # Errors
     ///
@@ -254,16 +275,14 @@ impl Directory {
         block: &BlockRecord,
         cell: &CellPlan,
         histograms: &Histograms,
-        ago: Duration,
+        start: Duration,
     ) -> Result<(), RecordError> {
         let path = self.path.join(BLOCKS);
         let row = block_row(block, cell, histograms);
         self.blocks.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.blocks.flush().map_err(at(&path))?;
         let length = Duration::from_nanos(block.elapsed_ns);
-        let now = jiff::Timestamp::now().as_millisecond() as f64 / 1e3;
-        let start = (now - self.log_start - ago.as_secs_f64()).max(0.0);
-        self.append_latencies(cell, histograms, Duration::from_secs_f64(start), length)
+        self.append_latencies(cell, histograms, start, length)
     }
 
     /// Appends rows that were rejected, one operation a line.
@@ -282,7 +301,8 @@ impl Directory {
     }
 
     fn start_log(&mut self) -> Result<(), RecordError> {
-        let started = self.log_start;
+        // In seconds since 1970.
+        let started = self.created.as_millisecond() as f64 / 1e3;
         let header = format!(
             "#[Latencies of batchpilot, in nanoseconds; a tag for each cell and kind]\n\
              #[Histogram log format version 1.3]\n\
@@ -396,7 +416,7 @@ fn make_readable(file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
     let path = path.to_path_buf();
     move |source| RecordError::File { path: path.clone(), source }
 }
@@ -435,6 +455,44 @@ fn block_row<'a>(block: &BlockRecord, cell: &'a CellPlan, histograms: &Histogram
 }
 
 impl WindowRow {
+    /// Returns the window as its controller saw it; only the time that workers waited for rows is not
+    /// on disk, and what it came to, [`WindowRow::client_bound`], is.
+    pub fn summary(&self) -> WindowSummary {
+        let of_ms = |ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1e3);
+        let activity = self.wal_bytes.zip(self.checkpoints).zip(self.autovacuum_workers);
+        WindowSummary {
+            index: self.window,
+            start: of_ms(self.start_ms),
+            length: of_ms(self.length_ms),
+            epoch: self.epoch,
+            mixed: self.mixed,
+            batch_rows: self.batch_rows,
+            workers: self.workers,
+            operations: self.operations,
+            rows: self.rows,
+            pushed_back: self.pushed_back,
+            errors: self.errors,
+            service_ns_mean: self.service_ns_mean,
+            service_ns2_variance: self.service_ns_stddev * self.service_ns_stddev,
+            service_ns_p50: self.service_ns_p50,
+            service_ns_p99: self.service_ns_p99,
+            service_ns_max: self.service_ns_max,
+            response_ns_p50: self.response_ns_p50,
+            response_ns_p99: self.response_ns_p99,
+            response_ns_max: self.response_ns_max,
+            pool_wait_ns_mean: self.pool_wait_ns_mean,
+            backlog: self.backlog,
+            client_cpu: Duration::from_nanos(self.client_cpu_ns),
+            rows_wait: Duration::ZERO,
+            client_bound: self.client_bound,
+            activity: activity.map(|((wal_bytes, checkpoints), autovacuum_workers)| Activity {
+                wal_bytes,
+                checkpoints,
+                autovacuum_workers,
+            }),
+        }
+    }
+
     /// Makes the row of a window.
     pub fn new(block: usize, cell: &str, repetition: u32, window: &WindowSummary) -> WindowRow {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;

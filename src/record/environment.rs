@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
 
-use crate::target::postgres::ServerInfo;
+use crate::target::ServerInfo;
 
 /// Server and client machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

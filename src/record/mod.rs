@@ -6,6 +6,7 @@
 mod directory;
 mod environment;
 mod histogram;
+mod journal;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub use self::{
     directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,
+    journal::{JournalRow, is_resting, read_journal},
 };
 use crate::{
     measure::{Histograms, Kind},
@@ -195,16 +197,4 @@ impl Record {
         }
         sum
     }
-}
-
-/// Returns what the time was `ago`, in UTC, to the millisecond.
-pub fn utc_before(ago: std::time::Duration) -> String {
-    let then = jiff::Timestamp::now().saturating_sub(ago).expect("a duration is no calendar unit");
-    format!("{then:.3}")
-}
-
-/// Returns the present in UTC, to the millisecond: `2026-11-22T13:05:09.123Z`.
-pub fn utc_now() -> String {
-    let now = jiff::Timestamp::now();
-    format!("{:.3}", now)
 }

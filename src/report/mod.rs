@@ -6,7 +6,7 @@ pub mod svg;
 pub mod text;
 
 use crate::{
-    record::{Record, WindowRow},
+    record::{JournalRow, Record, WindowRow},
     verdict::Verdict,
 };
 
@@ -15,6 +15,8 @@ struct Plots {
     rates: String,
     latency: String,
     over_time: String,
+    /// Where a controller ran.
+    steering: Option<String>,
 }
 
 /// Draws every file of a report: name in the run's directory, and content.
@@ -24,17 +26,21 @@ pub fn files(
     record: &Record,
     verdict: &Verdict,
     windows: &[WindowRow],
+    journal: &[JournalRow],
 ) -> Vec<(&'static str, Vec<u8>)> {
     let plots = Plots {
         rates: svg::rates(record, verdict),
         latency: svg::latency(record, verdict),
         over_time: svg::over_time(record, windows),
+        steering: svg::steering(record, windows, journal),
     };
     let page = html::page(record, verdict, &plots);
-    vec![
+    let mut files = vec![
         ("plots/rates.svg", plots.rates.into_bytes()),
         ("plots/latency.svg", plots.latency.into_bytes()),
         ("plots/over_time.svg", plots.over_time.into_bytes()),
         ("report.html", page.into_bytes()),
-    ]
+    ];
+    files.extend(plots.steering.map(|it| ("plots/steering.svg", it.into_bytes())));
+    files
 }

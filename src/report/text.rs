@@ -41,7 +41,7 @@ pub fn write_within(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_validity(columns, &verdict.validity, out)?;
-    writeln!(out, "\n{BOLD}{}{BOLD:#}", wrapped(columns, "", &record.plan.title))?;
+    writeln!(out, "\n{BOLD}{}{BOLD:#}", wrapped(columns, "", &record.plan.heading()))?;
     writeln!(out, "{}", wrapped(columns, "", &server_line(record)))?;
     writeln!(out, "{}", table(columns, record, verdict).trim_fmt())?;
     let legend = "Measured: geometric mean of the blocks and its 95 % interval; latencies: \
@@ -51,6 +51,15 @@ pub fn write_within(
     write_section(columns, "Why", &verdict.reasons, out)?;
     write_section(columns, "Caveats", &verdict.caveats, out)?;
     write_section(columns, "Notes", &record.notes, out)
+}
+
+/// Writes the verdict alone.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_answer(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    write_verdict(terminal(), verdict, out)
 }
 
 /// Returns the columns of the terminal, if standard output is one.
@@ -103,8 +112,8 @@ fn plan_row(cell: &CellPlan) -> Vec<Cell> {
     vec![
         Cell::new(&cell.name),
         Cell::new(cell.strategy.name()),
-        right(number(cell.batch_rows as f64)),
-        right(cell.workers.to_string()),
+        right(settings::batch_rows(cell)),
+        right(settings::workers(cell)),
         Cell::new(settings::transaction(cell.transaction)),
         right(format!("{}..{}", cell.pool.idle_min, cell.pool.size_max)),
         Cell::new(settings::pace(cell.pace)),
@@ -137,6 +146,16 @@ fn write_validity(
 }
 
 fn server_line(record: &Record) -> String {
+    if let Some(sim) = &record.plan.sim {
+        return format!(
+            "SIMULATED server (seed {}), in virtual time: no number here was measured on a \
+             database · {} cores, round trip {}, commit {}",
+            sim.seed,
+            number(sim.before.cores),
+            time_us(sim.before.round_trip_s * 1e6),
+            time_us(sim.before.fsync_s * 1e6),
+        );
+    }
     let environment = &record.environment;
     let server = &environment.server;
     let version = server.version.split(" on ").next().unwrap_or(&server.version);
@@ -333,14 +352,22 @@ fn write_verdict(columns: Option<u16>, verdict: &Verdict, out: &mut dyn Write) -
     Ok(())
 }
 
-/// Breaks a sentence between words at the last column; leaves it whole where there is none.
+/// Breaks a sentence between words at the last column, but not between a number and its unit;
+/// leaves it whole where there is none.
 fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
+    const NO_BREAK: char = '\u{a0}';
     let width = columns.map_or(usize::MAX, usize::from);
+    let mut glued = sentence.to_owned();
+    for unit in ["%", "µs", "ms", "s", "rows/s"] {
+        for end in [" ", ",", ".", ";", ":", ")", "]"] {
+            glued = glued.replace(&format!(" {unit}{end}"), &format!("{NO_BREAK}{unit}{end}"));
+        }
+    }
     let options = textwrap::Options::new(width)
         .initial_indent(indent)
         .subsequent_indent("    ")
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::fill(sentence, options)
+    textwrap::fill(&glued, options).replace(NO_BREAK, " ")
 }
 
 fn style(outcome: Outcome) -> Style {
@@ -356,5 +383,24 @@ fn mark(outcome: Outcome) -> &'static str {
         Outcome::Holds => "+",
         Outcome::Refuted => "-",
         Outcome::Inconclusive => "?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_never_ends_between_a_number_and_its_unit() {
+        let sentence = "It took 28 % of the CPU, 139 µs (12 ms) a row and 3,125 rows/s in 5 s.";
+        for columns in 12..80 {
+            for line in wrapped(Some(columns), "", sentence).lines() {
+                let ends_in_number = line.ends_with(|last: char| last.is_ascii_digit());
+                assert!(!ends_in_number, "{columns}: {line}");
+                assert!(line.chars().count() <= usize::from(columns), "{columns}: {line}");
+            }
+        }
+        let whole = wrapped(None, "", sentence);
+        assert_eq!(whole, sentence, "no character is left changed");
     }
 }

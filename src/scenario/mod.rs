@@ -9,6 +9,7 @@
 mod check;
 mod read;
 mod schema;
+mod sim;
 mod source;
 
 use schemars::JsonSchema;
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     read::{Fault, ScenarioError, ScenarioFile},
     schema::schema,
+    sim::{
+        Sim, SimChange, SimCliff, SimDips, SimErrors, SimFamily, SimServer, SimSpan, SimWeather,
+    },
     source::{Position, Source},
 };
 
@@ -41,6 +45,8 @@ pub struct Scenario {
     /// Where to insert.
     #[serde(default)]
     pub target: Target,
+    /// A simulated server to insert into, in virtual time, in place of a real one.
+    pub sim: Option<Sim>,
     /// The table to insert into.
     #[serde(default)]
     pub table: Table,
@@ -50,7 +56,8 @@ pub struct Scenario {
     /// The rows to insert.
     #[serde(default)]
     pub rows: Rows,
-    /// When a block ends; a cell may say otherwise.
+    /// When a block ends; a cell may say otherwise. Default after 100,000 rows, with a controller
+    /// after 20 s.
     pub stop: Option<Stop>,
     /// The pool of sessions; a cell may say otherwise.
     pub pool: Option<Pool>,
@@ -223,7 +230,8 @@ pub struct Cell {
     pub returning: Option<bool>,
     /// `false` parses the statement anew in every operation. Default `true`.
     pub prepared: Option<bool>,
-    /// What an error does to the rest of the block. Default `fail_fast`.
+    /// What an error does to the rest of the block. Default `fail_fast`, with a controller
+    /// `collect`.
     pub on_error: Option<OnError>,
     /// Open loop at a rate; without it, closed loop: as fast as possible.
     pub pace: Option<Pace>,
@@ -231,6 +239,98 @@ pub struct Cell {
     pub stop: Option<Stop>,
     /// This cell's pool, in place of the scenario's.
     pub pool: Option<Pool>,
+    /// Moves batch rows and workers while a block runs, in place of `batch_rows` and `workers`.
+    /// Needs autocommit or explicit transactions and a closed loop.
+    pub controller: Option<Controller>,
+}
+
+impl Cell {
+    /// A cell that says only what it must.
+    pub fn new(name: String, strategy: Strategy) -> Cell {
+        Cell {
+            name,
+            strategy,
+            batch_rows: None,
+            in_flight: None,
+            workers: None,
+            transaction: None,
+            returning: None,
+            prepared: None,
+            on_error: None,
+            pace: None,
+            stop: None,
+            pool: None,
+            controller: None,
+        }
+    }
+}
+
+/// What moves batch rows and workers, and within which bounds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Controller {
+    /// How it decides. Default `pilot`.
+    pub policy: Option<Policy>,
+    /// Least and most rows an operation carries; equal ones leave the workers alone to move. Default
+    /// from 1 to what the strategy carries, and at most 65,535.
+    pub batch_rows: Option<[u64; 2]>,
+    /// Least and most workers; equal ones leave the batch alone to move. Default from 1 to 64, or to
+    /// the pool's `size_max`. Never more than the server has sessions free.
+    pub workers: Option<[u32; 2]>,
+    /// Most that the 99th percentile of the service latency may be, in milliseconds: the most rows/s
+    /// that keep it win. Default: no limit. Not for `fixed` and `variance`, which know none.
+    pub p99_limit_ms: Option<f64>,
+    /// `variance` only: its rule.
+    pub variance: Option<Variance>,
+}
+
+/// How a controller decides.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// 1,000 rows and 8 workers, come what may.
+    Fixed,
+    /// The article's rule: halve the batch when the last 10 windows vary much, double it when they
+    /// vary little.
+    Variance,
+    /// Additive increase, multiplicative decrease, in turn on both axes.
+    Aimd,
+    /// Gradient2 of concurrency-limits, on the workers.
+    Gradient,
+    /// A ramp, and then a hill climb that races.
+    Climb,
+    /// A model of the server, paired probes, and a guard against stalls.
+    #[default]
+    Pilot,
+}
+
+/// The article's rule.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variance {
+    /// What is watched. Default `latency`.
+    pub signal: Option<Signal>,
+    /// Least batch rows. Default 16; a larger one halves less often in vain.
+    pub batch_rows_min: Option<u64>,
+    /// Most batch rows. Default 512; a larger one grows further on a steady server.
+    pub batch_rows_max: Option<u64>,
+    /// Standard deviation of the last windows, as a share of their mean, below which the batch is
+    /// doubled. Default 0.05; a larger one grows on noisier servers.
+    pub low: Option<f64>,
+    /// The same, above which the batch is halved. Default 0.15; a smaller one shrinks on quieter
+    /// servers.
+    pub high: Option<f64>,
+}
+
+/// What the article's rule watches.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Rows a second.
+    Rate,
+    /// Mean service latency.
+    #[default]
+    Latency,
 }
 
 /// How an operation carries its batch.

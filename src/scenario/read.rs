@@ -248,8 +248,9 @@ mod tests {
     const CELL: &str = "name = 'a'\n[[cells]]\nname = 'c'\nstrategy = 'unnest'\n";
 
     const ROOT_KEYS: &str = "known keys: `cells`, `claims`, `client_threads`, `columns`, `name`, \
-        `pool`, `repetitions`, `rows`, `seed`, `stop`, `table`, `target`, `title`, `window_ms`";
-    const CELL_KEYS: &str = "known keys: `batch_rows`, `in_flight`, `name`, `on_error`, `pace`, \
+        `pool`, `repetitions`, `rows`, `seed`, `sim`, `stop`, `table`, `target`, `title`, \
+        `window_ms`";
+    const CELL_KEYS: &str = "known keys: `batch_rows`, `controller`, `in_flight`, `name`, `on_error`, `pace`, \
         `pool`, `prepared`, `returning`, `stop`, `strategy`, `transaction`, `workers`";
     const STRATEGIES: &str =
         "one of `single_row`, `pipelined`, `multi_row`, `unnest`, `copy_text`, `copy_binary`";
@@ -295,7 +296,8 @@ mod tests {
                 ),
                 (
                     "workers = 3",
-                    "1:1: unknown key `workers` at the top level; it belongs in cells[]",
+                    "1:1: unknown key `workers` at the top level; it belongs in cells[] or \
+                     in cells[].controller",
                     ROOT_KEYS,
                 ),
                 ("color = 3", "1:1: unknown key `color` at the top level", ROOT_KEYS),

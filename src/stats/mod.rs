@@ -2,15 +2,32 @@
 //!
 //! Rates are compared on the log scale: a ratio of 2 and one of 1/2 are equally far from 1, and
 //! the error of a rate grows with it. One block is one observation; what lies inside a block is
-//! not independent and never enters here.
+//! not independent and never enters here. What is known to depend on its neighbours has
+//! [`effective_size`] and [`bootstrap()`].
 
+mod bootstrap;
 pub(crate) mod format;
 mod nnls;
+mod proportion;
+mod rank_sum;
+mod series;
+mod signed_rank;
+mod slope;
+mod welch;
 
-pub use self::nnls::nnls;
+pub use self::{
+    bootstrap::{Resampling, bootstrap, percentile_interval},
+    nnls::nnls,
+    proportion::share_limits,
+    rank_sum::RankSum,
+    series::{autocorrelation_time, batch_means, effective_size},
+    signed_rank::SignedRank,
+    slope::Slope,
+    welch::Welch,
+};
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use statrs::function::erf::erf;
 
 /// Confidence of every interval.
@@ -96,6 +113,11 @@ pub fn normal_below(z: f64) -> f64 {
     0.5 * (1.0 + erf(z / std::f64::consts::SQRT_2))
 }
 
+/// The number that a standard normal one is below with this probability.
+pub fn normal_quantile(probability: f64) -> f64 {
+    Normal::standard().inverse_cdf(probability)
+}
+
 /// Density of a standard normal number.
 pub fn normal_density(z: f64) -> f64 {
     (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt()
@@ -143,6 +165,47 @@ pub fn median(values: &[f64]) -> f64 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+/// Logarithms of the ratios of pairs (above, below): below 0 where the first is the smaller. `None`
+/// if a number is not positive: its ratio has no logarithm, and leaving the pair out would be kind
+/// to the side that did nothing.
+pub fn log_ratios(pairs: &[(f64, f64)]) -> Option<Vec<f64>> {
+    let is_positive = |it: &f64| 0.0 < *it && it.is_finite();
+    let ratio = |(above, below): &(f64, f64)| {
+        (is_positive(above) && is_positive(below)).then(|| (above / below).ln())
+    };
+    pairs.iter().map(ratio).collect()
+}
+
+/// The whole part of a place in a list; 0 for one before its beginning.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a length")]
+fn index(place: f64) -> usize {
+    place.max(0.0) as usize
+}
+
+/// Numbers that an independent implementation can make anew, for figures to compare with.
+#[cfg(test)]
+mod reference {
+    /// From 0 to 1, by C's old generator: state x 1,103,515,245 + 12,345, of 31 bits.
+    pub(super) fn uniform(n: usize, seed: u64) -> Vec<f64> {
+        let mut state = seed;
+        let mut next = || {
+            state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+            state as f64 / f64::from(1_u32 << 31)
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    /// Of the logistic distribution.
+    pub(super) fn logistic(n: usize, seed: u64) -> Vec<f64> {
+        uniform(n, seed).iter().map(|it| (it / (1.0 - it)).ln()).collect()
+    }
+
+    #[track_caller]
+    pub(super) fn assert_exact(got: f64, want: f64) {
+        assert!((got - want).abs() <= 1e-9 * want.abs().max(1e-3), "{got} is not {want}");
     }
 }
 
@@ -209,6 +272,16 @@ mod tests {
         assert_close(expected_gain(0.0, 1.0), 0.398_94);
         assert_close(expected_gain(2.0, 0.0), 2.0);
         assert_close(expected_gain(-2.0, 0.0), 0.0);
+    }
+
+    #[test]
+    fn ratios_are_logarithms_or_nothing() {
+        let ratios = log_ratios(&[(90.0, 100.0), (100.0, 100.0)]).unwrap();
+        assert_close(ratios[0], -0.105_36);
+        assert_close(ratios[1], 0.0);
+        assert_eq!(log_ratios(&[(90.0, 100.0), (0.0, 100.0)]), None);
+        assert_eq!(log_ratios(&[(90.0, f64::INFINITY)]), None);
+        assert_eq!(log_ratios(&[]), Some(Vec::new()));
     }
 
     #[test]

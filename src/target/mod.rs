@@ -2,8 +2,11 @@
 //!
 //! A run is generic over [`Target`]: `cli` picks the implementation once, at the top.
 
+mod info;
 pub mod postgres;
 pub mod sim;
+
+pub use self::info::{Probe, ServerInfo};
 
 use std::{future::Future, ops::DerefMut, time::Duration};
 
@@ -79,6 +82,23 @@ pub enum ForeignKeys {
     LeaveOut,
 }
 
+/// What is known of the user's own table once it is made.
+#[derive(Clone, Debug, Default)]
+pub struct TableInfo {
+    /// Its name.
+    pub name: String,
+    /// Columns sent with every row.
+    pub columns: usize,
+    /// Columns sent that are arrays, by name.
+    pub arrays: Vec<String>,
+    /// How many rows UNIQUE columns let there be, if not any number.
+    pub rows_max: Option<u64>,
+    /// Whether there is a column for `RETURNING` to ask back.
+    pub has_key: bool,
+    /// What a reader of the numbers should know.
+    pub notes: Vec<String>,
+}
+
 /// How the values of a column are made.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ColumnRule {
@@ -152,6 +172,12 @@ pub trait Target: Send + Sync + 'static {
     /// A pool of its sessions.
     type Pool: Pool;
 
+    /// Returns what makes the rows of the table, from `seed`.
+    fn generator(&self, seed: u64) -> Generator;
+
+    /// Returns what is known of the user's own table; `None` of the article's, which the plan knows.
+    fn own_table(&self) -> Option<&TableInfo>;
+
     /// Makes the table anew: empty, in the same state for every block, after a CHECKPOINT where
     /// the role may ask for one.
     ///
@@ -192,6 +218,24 @@ pub trait Target: Send + Sync + 'static {
         confirmed: RowSet,
         in_doubt: RowSet,
     ) -> impl Future<Output = Result<Verification, TargetError>> + Send;
+
+    /// Says what the server is, and measures round trip and commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking.
+    fn info(&self) -> impl Future<Output = Result<ServerInfo, TargetError>> + Send;
+
+    /// Asks the server to give up what [`Target::reset_table`] or [`Target::verify`] had it do, for a
+    /// caller that waits for that no longer.
+    fn cancel(&self) -> impl Future<Output = ()> + Send;
+
+    /// Leaves nothing behind on the server.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`], with the name of what is left behind.
+    fn close(self) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
 
 /// A pool of sessions.
@@ -215,6 +259,7 @@ pub trait Pool: Send + Sync + 'static {
 /// One session. It runs one operation at a time.
 pub trait Session: Send {
     /// Makes ready for `operation` on batches of `batch_rows`: what is prepared here is not timed.
+    /// Returns whether anything had to be.
     ///
     /// # Errors
     ///
@@ -223,7 +268,7 @@ pub trait Session: Send {
         &mut self,
         operation: Operation,
         batch_rows: u64,
-    ) -> impl Future<Output = Result<(), TargetError>> + Send;
+    ) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
     /// Begins a transaction.
     ///
@@ -327,7 +372,16 @@ pub enum TargetError {
     },
 }
 
+/// `cannot_connect_now`: the server starts, stops or recovers.
+const CANNOT_CONNECT_NOW: &str = "57P03";
+
 impl TargetError {
+    /// Returns whether there is no server to speak to, for now or for good: that says nothing of what
+    /// one would take.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, TargetError::Connect { .. }) || self.code() == CANNOT_CONNECT_NOW
+    }
+
     /// Returns the SQLSTATE, or the kind of error where there is none: the key of error counts.
     pub fn code(&self) -> &str {
         match self {

@@ -31,7 +31,12 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
     let blocks: Vec<&BlockRecord> = record.valid_blocks_of(cell).collect();
     let rates: Vec<f64> = blocks.iter().map(|block| block.rows_per_s()).collect();
     let rows: u64 = blocks.iter().map(|block| block.rows_confirmed).sum();
-    let rows_per_s = Estimate::of(&rates);
+    let is_search = record.plan.tuning.is_some() && plan.controller.is_some();
+    let rows_per_s = Estimate::of(&rates).map(|rate| match is_search {
+        false => rate,
+        // Rounds of a search go on where the last one was: they are no repetitions.
+        true => Estimate { low: None, high: None, ..rate },
+    });
     let claimed = |unit: ClaimUnit| {
         let mut claims = record.plan.claims.iter();
         claims.find(|claim| claim.cell == cell && claim.unit == unit).map(|claim| claim.value)
@@ -52,6 +57,12 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
     };
     let has_commit = matches!(plan.transaction, Transaction::Every(_)) && !commit.is_empty();
     let waits = added_waits(&blocks);
+    let operations: u64 = blocks.iter().map(|block| block.operations).sum();
+    let rows_an_operation = match plan.controller {
+        None => plan.batch_rows as f64,
+        // Of all its settings, on average.
+        Some(_) => rows.max(1) as f64 / operations.max(1) as f64,
+    };
     CellVerdict {
         cell,
         name: plan.name.clone(),
@@ -67,14 +78,14 @@ fn judge_one(record: &Record, cell: usize, baseline: Option<usize>) -> CellVerdi
         response_ns_p50: response.value_at_quantile(0.5),
         response_ns_p99: response.value_at_quantile(0.99),
         commit_ns_p50: (!commit.is_empty()).then(|| commit.value_at_quantile(0.5)),
-        round_trips_a_row: plan.round_trips_an_operation() / plan.batch_rows as f64,
+        round_trips_a_row: plan.round_trips_an_operation() / rows_an_operation,
         encode_share: share(Kind::Encode),
         commit_share: has_commit.then(|| share(Kind::Commit)),
         client_cpu_us_a_row: a_row(cpu_ns as f64 / 1e3),
         wal_bytes_a_row: server(|block| block.wal_bytes),
         full_page_images_a_row: server(|block| block.wal_full_page_images),
         rows,
-        operations: blocks.iter().map(|block| block.operations).sum(),
+        operations,
         wait_samples: waits.values().sum(),
         wait_events: shares(&waits),
         outliers: stats::outliers(&rates)

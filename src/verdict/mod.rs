@@ -3,14 +3,20 @@
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
 mod cells;
+pub mod gate;
 pub(crate) mod settings;
+mod tuning;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::tuning::{
+    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
+};
+
 use crate::{
     plan::{ClaimUnit, Pace},
-    record::{BlockEnd, Record},
+    record::{BlockEnd, JournalRow, Record, WindowRow},
     stats::Estimate,
 };
 
@@ -31,6 +37,9 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// What a reader should doubt, in sentences.
     pub caveats: Vec<String>,
+    /// What a search for the best setting came to, if the run is one and its search is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
 }
 
 /// Whether the numbers of a record may be used.
@@ -158,12 +167,26 @@ impl Verdict {
             cells,
             claims,
             baseline,
+            tuning: None,
         }
     }
 
-    /// Returns whether any claim is refuted.
+    /// Judges a record together with what lies beside it on disk.
+    pub fn of_run(record: &Record, journal: &[JournalRow], windows: &[WindowRow]) -> Verdict {
+        let mut verdict = Verdict::of(record);
+        if verdict.validity.judgement != Judgement::Invalid {
+            verdict.tuning = tuning::judge(record, &verdict.cells, journal, windows);
+        }
+        if let Some(tuning) = &verdict.tuning {
+            verdict.answer = tuning.answer(windows, record);
+        }
+        verdict
+    }
+
+    /// Returns whether any claim is refuted, or a limit that was asked for is out of reach.
     pub fn refutes_a_claim(&self) -> bool {
         self.claims.iter().any(|claim| claim.outcome == Outcome::Refuted)
+            || self.tuning.as_ref().is_some_and(Tuning::misses_limit)
     }
 
     /// Returns whether any claim is undecided.

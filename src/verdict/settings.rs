@@ -1,7 +1,7 @@
 //! Settings as sentences and tables name them: in the words of a scenario file.
 
 use crate::{
-    plan::{Pace, Stop, Transaction},
+    plan::{CellPlan, Pace, Stop, Transaction},
     stats::format::number,
 };
 
@@ -11,6 +11,24 @@ pub(crate) fn transaction(transaction: Transaction) -> String {
         Transaction::Every(1) => "explicit".to_owned(),
         Transaction::Every(operations) => format!("every {operations}"),
         Transaction::Whole => "whole".to_owned(),
+    }
+}
+
+/// Rows an operation; where a controller moves them, from where to where.
+pub(crate) fn batch_rows(cell: &CellPlan) -> String {
+    match cell.controller.map(|it| it.bounds.batch_rows()) {
+        Some((low, high)) if low != high => {
+            format!("{}..{}", number(low as f64), number(high as f64))
+        }
+        _ => number(cell.batch_rows as f64),
+    }
+}
+
+/// Workers; where a controller moves them, from where to where.
+pub(crate) fn workers(cell: &CellPlan) -> String {
+    match cell.controller.map(|it| it.bounds.workers()) {
+        Some((low, high)) if low != high => format!("{low}..{high}"),
+        _ => cell.workers.to_string(),
     }
 }
 

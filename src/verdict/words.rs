@@ -62,9 +62,9 @@ fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Opti
     if record.invalid_blocks().next().is_some() {
         return None;
     }
-    let closed = cells.iter().filter(|cell| is_closed(&record.plan.cells[cell.cell]));
+    let settled = cells.iter().filter(|cell| is_of_one_setting(&record.plan.cells[cell.cell]));
     let mut measured: Vec<(&CellVerdict, Estimate)> =
-        closed.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
+        settled.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
     let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
@@ -87,26 +87,36 @@ fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Opti
     Some(sentence + ".")
 }
 
-/// Names every cell that may be as fast as the best, or else the next and how far it is.
+/// Names every cell that may be as fast as the best, or else the next and how far it is. Rates are
+/// over all blocks and ratios over the repetitions that both cells have, so that a cell with fewer
+/// blocks may be surely faster in those than what has the highest rate.
 fn relation_to_others(
     record: &Record,
     best: &CellVerdict,
     rest: &[(&CellVerdict, Estimate)],
 ) -> String {
     let ratio_to = |cell: &CellVerdict| cells::speedup(record, best.cell, cell.cell);
-    let is_slower = |ratio: Estimate| ratio.low.is_some_and(|low| 1.0 < low);
-    let peers: Vec<String> = rest
-        .iter()
-        .filter_map(|(cell, _)| match ratio_to(cell) {
-            Some(ratio) if is_slower(ratio) => None,
-            Some(ratio) => Some(format!("{} ({})", cell.name, times(ratio))),
-            None => Some(format!("{} (no repetition has both)", cell.name)),
-        })
-        .collect();
-    match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
-        Some((next, ratio)) if peers.is_empty() => format!("; {} {}", times(ratio), next.name),
-        _ => format!("; cannot be told apart from it: {}", peers.join("; ")),
+    let (mut faster, mut peers) = (Vec::new(), Vec::new());
+    for (cell, _) in rest {
+        match ratio_to(cell) {
+            Some(ratio) if ratio.low.is_some_and(|low| 1.0 < low) => (),
+            Some(ratio) if ratio.high.is_some_and(|high| high < 1.0) => {
+                faster.push(format!("{} ({})", cell.name, times(ratio)));
+            }
+            Some(ratio) => peers.push(format!("{} ({})", cell.name, times(ratio))),
+            None => peers.push(format!("{} (no repetition has both)", cell.name)),
+        }
     }
+    let mut text = match rest.first().and_then(|(next, _)| Some((next, ratio_to(next)?))) {
+        _ if !peers.is_empty() => format!("; cannot be told apart from it: {}", peers.join("; ")),
+        Some((next, ratio)) if faster.is_empty() => format!("; {} {}", times(ratio), next.name),
+        _ => String::new(),
+    };
+    if !faster.is_empty() {
+        text.push_str("; slower, in the repetitions that both have, than ");
+        text.push_str(&faster.join("; "));
+    }
+    text
 }
 
 pub(super) fn reasons(
@@ -198,7 +208,7 @@ fn is_plain_of(cell: &CellPlan, own: &CellPlan) -> bool {
     };
     own.transaction == Transaction::Every(1)
         && own.batch_rows == 1
-        && is_closed(own)
+        && is_of_one_setting(own)
         && *cell == bare
 }
 
@@ -282,9 +292,10 @@ fn waits(cell: &CellVerdict) -> Option<String> {
     ))
 }
 
-/// The rate of an open loop is what was asked for, and says nothing of what could be had.
-fn is_closed(cell: &CellPlan) -> bool {
-    cell.pace == Pace::Closed
+/// Whether the rate of a cell is what its setting gives: that of an open loop is what was asked for,
+/// and where a controller moves the setting it is of many.
+fn is_of_one_setting(cell: &CellPlan) -> bool {
+    cell.pace == Pace::Closed && cell.controller.is_none()
 }
 
 /// Returns whether `one` is `many` with one worker. Its pool may be smaller, as its workers are few.
@@ -298,7 +309,7 @@ fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
     };
     let is_article_pair =
         one.transaction == Transaction::Whole && matches!(many.transaction, Transaction::Every(_));
-    is_closed(one)
+    is_of_one_setting(one)
         && *one == alone
         && many.workers <= many.pool.size_max
         && (one.transaction == many.transaction || is_article_pair)
@@ -306,6 +317,11 @@ fn is_twin(many: &CellPlan, one: &CellPlan) -> bool {
 
 pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     let mut sentences = Vec::new();
+    if record.plan.sim.is_some() {
+        let simulated = "Simulated: the server, its latencies and its errors are made up from a \
+                         seed, and say nothing of any database.";
+        sentences.push(simulated.to_owned());
+    }
     let environment = &record.environment;
     let setting = |name: &str| environment.server.durability.get(name).map(String::as_str);
     for name in ["fsync", "full_page_writes", "synchronous_commit"] {
@@ -319,6 +335,9 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     if record.plan.table.unlogged {
         sentences
             .push("The table is UNLOGGED: far faster than a table that survives a crash.".into());
+    }
+    if environment.private_server {
+        sentences.extend(shared_processors(record));
     }
     if let Some(busy) = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy) {
         sentences.push(format!(
@@ -334,6 +353,18 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences.extend(caveats_of(record, cell));
     }
     sentences
+}
+
+/// A private server runs on the client's own processors: more workers than the rest of them share.
+fn shared_processors(record: &Record) -> Option<String> {
+    let processors = record.environment.client.cpus;
+    let workers = record.plan.cells.iter().map(|cell| cell.workers).max()?;
+    (processors <= workers as usize).then(|| {
+        format!(
+            "Server and client share {processors} processors: {workers} workers and the server's \
+             processes for them take turns, and a server of its own may gain more from workers."
+        )
+    })
 }
 
 /// What did not go in at the first attempt, over all blocks of a cell, also those that failed.

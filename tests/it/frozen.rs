@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use batchpilot::{clock, engine::Ended, measure::Kind};
+use batchpilot::{clock, engine::Ended, measure::Kind, target::Target as _};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -69,7 +69,7 @@ async fn a_frozen_server_shows_in_the_percentiles() {
         let started = clock::now();
         let frozen = Frozen::new(postmaster);
         tokio::time::sleep(FREEZE).await;
-        let lasted = started.elapsed();
+        let lasted = clock::since(started);
         drop(frozen);
         lasted
     };

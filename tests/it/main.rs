@@ -15,5 +15,6 @@ mod report_fixture;
 mod runs;
 mod support;
 mod tidy;
+mod tune;
 mod verdict;
 mod wire;

@@ -16,7 +16,7 @@ struct Files(Vec<(&'static str, String)>);
 
 impl Files {
     fn of(record: &Record, windows: &[WindowRow]) -> Files {
-        let files = report::files(record, &Verdict::of(record), windows);
+        let files = report::files(record, &Verdict::of(record), windows, &[]);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Files(files.into_iter().map(|(name, bytes)| (name, text(bytes))).collect())
     }

@@ -17,7 +17,7 @@ use batchpilot::{
     },
     rows::Verification,
     scenario::Scenario,
-    target::postgres::{Probe, ServerInfo},
+    target::{Probe, ServerInfo},
 };
 use rand::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -282,6 +282,7 @@ fn environment() -> Environment {
             unix_socket: true,
             tls: None,
             may_checkpoint: true,
+            sessions_free: None,
             durability: settings(&[
                 ("fsync", "on"),
                 ("full_page_writes", "on"),

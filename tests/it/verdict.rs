@@ -175,3 +175,32 @@ fn a_machine_is_busy_by_its_cpu_time_and_not_by_its_load_average() {
     record.environment.cpu_busy_before = Some(0.34);
     assert_has(&caveats(&record), "The machine was busy before the run: 34 % of its CPU time.");
 }
+
+/// The highest rate is over all blocks; a cell that lost its blocks of a slow phase may have been
+/// faster wherever both ran.
+#[test]
+fn a_cell_that_was_faster_wherever_both_ran_is_not_called_alike() {
+    let mut record =
+        record(&[(ONE, [1_000.0, 1_010.0, 9_000.0]), (FIVE, [1_200.0, 1_210.0, 1.0])], "");
+    let is_slow =
+        |block: &batchpilot::record::BlockRecord| block.cell == 1 && block.repetition == 2;
+    record.blocks.retain(|block| !is_slow(block));
+    let said = sentences(&record);
+    assert_has(&said, "Best here: one");
+    assert_has(&said, "; slower, in the repetitions that both have, than five (0.83");
+    assert_has_not(&said, "cannot be told apart");
+}
+
+#[test]
+fn a_private_server_shares_the_processors_of_its_client() {
+    let mut record = record(&[(FIVE, steady(1_000.0))], "");
+    let caveats = |record: &Record| Verdict::of(record).caveats.join("\n");
+    record.environment.private_server = true;
+    record.environment.client.cpus = 5;
+    assert_has(&caveats(&record), "Server and client share 5 processors: 5 workers");
+    record.environment.client.cpus = 6;
+    assert_has_not(&caveats(&record), "share");
+    record.environment.client.cpus = 5;
+    record.environment.private_server = false;
+    assert_has_not(&caveats(&record), "share");
+}

@@ -4,6 +4,7 @@ use batchpilot::{
     engine::Ended,
     plan::{CellPlan, Plan, Stop},
     scenario::Scenario,
+    target::Target as _,
 };
 
 use crate::{

@@ -13,7 +13,9 @@
 mod model;
 mod pairs;
 mod probe;
+mod spell;
 mod survey;
+mod tail;
 mod terrain;
 mod trouble;
 mod watch;
@@ -26,13 +28,13 @@ use self::{
     trouble::{Brace, Guard},
     watch::Watch,
 };
-use super::{Cell, Controller, Decision, Evidence, Goal, Wish, grid::STEPS_AN_OCTAVE};
+use super::{Cell, Controller, Decision, Evidence, Goal, RETUNE, Wish, grid::STEPS_AN_OCTAVE};
 use crate::measure::WindowSummary;
 
 const STEPS: isize = STEPS_AN_OCTAVE.cast_signed();
-/// Length of a window that is one of few at its place, and of one at home or a probe from it.
-const LOOK_MS: u64 = 400;
-const HOLD_MS: u64 = 500;
+/// Length of a window. The closer in time a probe and the windows at home around it, the more of
+/// the server's mood cancels, and the less a probe costs; where operations are slow it is longer.
+const WINDOW_MS: u64 = 250;
 
 /// What the window under way is for.
 #[derive(Clone, Debug)]
@@ -170,7 +172,9 @@ impl Pilot {
             return reason;
         }
         let predicted = self.terrain.log_rate(self.home);
-        if let Some(alarm) = self.watch.take(evidence.log_rate, predicted) {
+        if let Some(alarm) =
+            self.watch.take(evidence.log_rate, evidence.counting_variance, predicted)
+        {
             return self.start_guard(alarm);
         }
         let reason = self.weigh(evidence);
@@ -179,18 +183,19 @@ impl Pilot {
     }
 
     fn go(&self, reason: &'static str) -> Decision {
-        let (state, ms) = match &self.step {
-            Step::Survey { .. } => ("survey", LOOK_MS),
-            Step::Ramp { .. } => ("ramp", LOOK_MS),
-            Step::Jump { .. } => ("jump", LOOK_MS),
-            Step::Home | Step::Away { .. } if self.mode == Mode::Search => ("search", HOLD_MS),
-            Step::Home | Step::Away { .. } => ("cruise", HOLD_MS),
-            Step::Guard(_) => ("guard", HOLD_MS),
-            Step::Brace(_) => ("brace", HOLD_MS),
+        let state = match &self.step {
+            Step::Survey { .. } if self.is_settled => RETUNE,
+            Step::Survey { .. } => "survey",
+            Step::Ramp { .. } => "ramp",
+            Step::Jump { .. } => "jump",
+            Step::Home | Step::Away { .. } if self.mode == Mode::Search => "search",
+            Step::Home | Step::Away { .. } => "cruise",
+            Step::Guard(_) => "guard",
+            Step::Brace(_) => "brace",
         };
         let grid = &self.terrain.grid;
         let decision = Decision::settle(grid.setting(self.place()), state, reason);
-        Decision { incumbent: grid.setting(self.home), ..decision }.wishing(Wish::of_ms(ms))
+        Decision { incumbent: grid.setting(self.home), ..decision }.wishing(Wish::of_ms(WINDOW_MS))
     }
 }
 
@@ -275,8 +280,9 @@ mod tests {
         let best = grid.cells().map(|it| rate(grid.setting(it))).fold(0.0, f64::max);
         let decisions = run(&mut pilot(Bounds::WIDE, None), 200, |_| ());
         let found = rate(decisions.last().unwrap().incumbent);
-        // The knee of this server is sharper than the model can bend; issue 3 asks for 98 %.
-        assert!(0.96 * best < found, "{found} of {best}");
+        // The knee of this server is sharper than the model can bend: only a look at the next
+        // workers either way finds it.
+        assert!(0.98 * best < found, "{found} of {best}");
     }
 
     #[test]
@@ -316,7 +322,9 @@ mod tests {
         let mut pilot = pilot(Bounds::WIDE, None);
         let decisions = run(&mut pilot, 300, refuse);
         let over = decisions.iter().skip(50).filter(|it| 6 < it.setting.workers).count();
-        assert!(over < 40, "{over} of 250 windows asked for more than the server gives");
+        // Within these 150 s a place is tried again 30 and 90 s after it was refused; up to 3
+        // places above 6 workers can be in reach: 8, 12 and 16.
+        assert!(over <= 3 * 3, "{over} of 250 windows asked for more than the server gives");
         assert!((1..=6).contains(&decisions.last().unwrap().incumbent.workers));
         let all = run(&mut pilot, 100, |window| window.pushed_back = 10);
         assert!(all.iter().all(|it| 0 < it.setting.workers));
@@ -343,5 +351,90 @@ mod tests {
             decision = pilot.decide(&window);
         }
         assert!(0.9 * rate(before) < rate(decision.incumbent), "{before:?} {decision:?}");
+    }
+
+    /// Runs on a server of its own; from window `at` on with another one.
+    fn follow(
+        pilot: &mut Pilot,
+        windows: usize,
+        at: usize,
+        latency_s: [fn(Setting) -> f64; 2],
+    ) -> Vec<Decision> {
+        let mut decision = pilot.start();
+        let mut start_s = 0.0;
+        let mut decisions = Vec::new();
+        for index in 0..windows {
+            let truth = latency_s[usize::from(at <= index)](decision.setting);
+            let slowdown = truth / self::latency_s(decision.setting);
+            let window = window(decision.setting, start_s, slowdown);
+            start_s += window.length.as_secs_f64();
+            decision = pilot.decide(&window);
+            decisions.push(decision.clone());
+        }
+        decisions
+    }
+
+    fn share_of_best(setting: Setting, latency_s: fn(Setting) -> f64) -> f64 {
+        let rate = |it: Setting| it.batch_rows as f64 * f64::from(it.workers) / latency_s(it);
+        let grid = Grid::new(&Bounds::WIDE);
+        rate(setting) / grid.cells().map(|it| rate(grid.setting(it))).fold(0.0, f64::max)
+    }
+
+    /// Above 180 rows a row costs twice as much: a smooth model does not see it from above.
+    fn with_cliff(setting: Setting) -> f64 {
+        let row_s = if 180 < setting.batch_rows { 20e-6 } else { 10e-6 };
+        let cpu_s = row_s * setting.batch_rows as f64 + 0.1e-3;
+        let workers = f64::from(setting.workers);
+        (0.2e-3 + cpu_s).max(cpu_s * workers / 8.0) * (1.0 + 0.01 * workers)
+    }
+
+    #[test]
+    fn finds_the_best_left_of_a_cliff() {
+        let decisions = follow(&mut pilot(Bounds::WIDE, None), 300, 0, [with_cliff; 2]);
+        let share = share_of_best(decisions.last().unwrap().incumbent, with_cliff);
+        assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
+    }
+
+    /// Three quarters of the cores are lost.
+    fn with_2_cores(setting: Setting) -> f64 {
+        let cpu_s = 10e-6 * setting.batch_rows as f64 + 0.1e-3;
+        let workers = f64::from(setting.workers);
+        (1e-3 + cpu_s).max(cpu_s * workers / 2.0) * (1.0 + 0.05 * workers)
+    }
+
+    /// Forty old windows in one cell outvote the new ones: on a changed server they are dropped.
+    #[test]
+    fn finds_the_best_of_a_server_that_changed() {
+        let mut pilot = pilot(Bounds::WIDE, None);
+        let decisions = follow(&mut pilot, 330, 250, [latency_s, with_2_cores]);
+        let share = share_of_best(decisions.last().unwrap().incumbent, with_2_cores);
+        assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
+    }
+
+    /// The second worker waits for the group commit of the first; the third costs no more. From 1
+    /// and 2 workers a line says that every larger count breaks the limit.
+    fn with_group_commit(setting: Setting) -> f64 {
+        let commit_s = if 1 < setting.workers { 9e-3 } else { 3e-3 };
+        10e-6 * setting.batch_rows as f64 + commit_s
+    }
+
+    #[test]
+    fn a_group_commit_does_not_keep_a_limit_from_more_workers() {
+        let mut pilot = pilot(Bounds::WIDE, Some(40));
+        let last = follow(&mut pilot, 200, 0, [with_group_commit; 2]).last().unwrap().incumbent;
+        assert_eq!(last.workers, 64, "{last:?}");
+    }
+
+    /// Retries of a storm that all fail must not be learned from, nor starve what comes after:
+    /// vector#21340, where the limit went to zero and stayed there.
+    #[test]
+    fn a_storm_of_push_backs_passes() {
+        let mut pilot = pilot(Bounds::WIDE, None);
+        let before = run(&mut pilot, 150, |_| ()).last().unwrap().incumbent;
+        let storm = run(&mut pilot, 40, |window| window.pushed_back = 100);
+        assert!(storm.iter().all(|it| 0 < it.setting.workers));
+        assert_eq!(storm.last().unwrap().incumbent.workers, 1);
+        let after = run(&mut pilot, 600, |_| ());
+        assert!(0.9 * rate(before) < rate(after.last().unwrap().incumbent), "{before:?}");
     }
 }

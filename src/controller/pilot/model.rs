@@ -241,8 +241,12 @@ mod tests {
         let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
         let unseen = Setting { batch_rows: 2_048, workers: 12 };
         let ratio = model.latency_s(unseen) / latency_s(unseen);
-        // Five cells leave the eight terms some freedom.
-        assert!((ratio - 1.0).abs() < 0.06, "{ratio}");
+        // Five cells leave the eight terms some freedom, but no more than is allowed for.
+        assert!((ratio - 1.0).abs() < MISFIT.1, "{ratio}");
+        let (grid, data) = measured(&[&DESIGN[..], &[(16, 32), (4_096, 2), (1_024, 32)]].concat());
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
+        let ratio = model.latency_s(unseen) / latency_s(unseen);
+        assert!((ratio - 1.0).abs() < 1e-3, "as many cells as terms: {ratio}");
     }
 
     #[test]
@@ -261,5 +265,29 @@ mod tests {
             data.push(0.0, cell, log_rate);
         }
         assert!((data.totals(0.0)[0].log_rate - 10.0).abs() < 0.01);
+    }
+
+    /// With few cells robust weights call real structure an error: here a place that is twice as
+    /// slow, and was measured so again and again.
+    #[test]
+    fn structure_in_few_cells_is_no_outlier() {
+        let (grid, mut data) = measured(&[
+            (16, 4),
+            (128, 4),
+            (1_024, 4),
+            (16, 8),
+            (128, 8),
+            (1_024, 8),
+            (128, 16),
+            (1_024, 16),
+        ]);
+        let slow = grid.nearest(Setting { batch_rows: 4_096, workers: 16 });
+        let setting = grid.setting(slow);
+        for _ in 0..20 {
+            data.push(0.0, slow, (in_flight(setting) / (2.0 * latency_s(setting))).ln());
+        }
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.05, 0.05).unwrap();
+        let ratio = model.latency_s(setting) / latency_s(setting);
+        assert!((1.8..2.2).contains(&ratio), "{ratio}");
     }
 }

@@ -24,7 +24,7 @@ const GAIN_MIN: f64 = 0.004;
 const NOISE_WINDOWS: usize = 60;
 const NOISE_WINDOWS_MIN: usize = 8;
 /// Least and most noise of a difference.
-const NOISE: (f64, f64) = (0.03, 0.4);
+const NOISE: (f64, f64) = (0.01, 0.4);
 /// Difference at home that makes a probe worthless: this, or this many deviations.
 const EDGE: f64 = 0.25;
 const EDGE_DEVIATIONS: f64 = 3.3;
@@ -56,32 +56,56 @@ impl Belief {
 struct Difference {
     value: f64,
     at_s: f64,
+    /// What it counts, of one that is as noisy as those at home.
+    weight: f64,
+}
+
+/// What a window says of the place that it was measured at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) log_rate: f64,
+    /// Variance of it that comes from counting.
+    pub(super) counting: f64,
+}
+
+/// Two windows at home.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    distance: f64,
+    counting: f64,
 }
 
 /// Differences of all places to home.
 #[derive(Clone, Debug)]
 pub(super) struct Pairs {
     differences: BTreeMap<Cell, Vec<Difference>>,
-    at_home: VecDeque<f64>,
+    at_home: VecDeque<Step>,
     noise: f64,
+    /// The part of the noise's variance that comes from counting.
+    counting: f64,
 }
 
 impl Default for Pairs {
     fn default() -> Pairs {
-        Pairs { differences: BTreeMap::new(), at_home: VecDeque::new(), noise: 0.15 }
+        Pairs { differences: BTreeMap::new(), at_home: VecDeque::new(), noise: 0.15, counting: 0.0 }
     }
 }
 
 impl Pairs {
     /// Takes in two windows at home, one after the other or around a probe.
-    pub(super) fn at_home(&mut self, before: f64, after: f64) {
-        self.at_home.push_back((after - before).abs());
+    pub(super) fn at_home(&mut self, before: &Window, after: &Window) {
+        self.at_home.push_back(Step {
+            distance: (after.log_rate - before.log_rate).abs(),
+            counting: f64::midpoint(before.counting, after.counting),
+        });
         if NOISE_WINDOWS < self.at_home.len() {
             self.at_home.pop_front();
         }
         if NOISE_WINDOWS_MIN <= self.at_home.len() {
-            let all: Vec<f64> = self.at_home.iter().copied().collect();
-            self.noise = (0.9 * 1.4826 * median(&all)).clamp(NOISE.0, NOISE.1);
+            let distances: Vec<f64> = self.at_home.iter().map(|it| it.distance).collect();
+            let counting: Vec<f64> = self.at_home.iter().map(|it| it.counting).collect();
+            self.noise = (0.9 * 1.4826 * median(&distances)).clamp(NOISE.0, NOISE.1);
+            self.counting = median(&counting);
         }
     }
 
@@ -90,27 +114,31 @@ impl Pairs {
         &mut self,
         cell: Cell,
         at_s: f64,
-        before: f64,
-        away: f64,
-        after: f64,
+        [before, away, after]: [Window; 3],
     ) -> bool {
-        if EDGE.max(EDGE_DEVIATIONS * self.noise) < (after - before).abs() {
+        if EDGE.max(EDGE_DEVIATIONS * self.noise) < (after.log_rate - before.log_rate).abs() {
             return false;
         }
+        // Windows of fewer operations than those that the noise was taken of are noisier.
+        let counting = away.counting + (before.counting + after.counting) / 4.0;
+        let excess = (counting - 1.5 * self.counting).max(0.0);
+        let noise2 = self.noise * self.noise;
+        let value = away.log_rate - f64::midpoint(before.log_rate, after.log_rate);
         let differences = self.differences.entry(cell).or_default();
-        differences.push(Difference { value: away - f64::midpoint(before, after), at_s });
+        differences.push(Difference { value, at_s, weight: noise2 / (noise2 + excess) });
         if DIFFERENCES_MAX < differences.len() {
             differences.remove(0);
         }
         true
     }
 
-    /// Home moved to `to`: what was known of it is now known of the old home.
-    pub(super) fn moved(&mut self, from: Cell, to: Cell) {
-        let mut differences = self.differences.remove(&to).unwrap_or_default();
-        differences.iter_mut().for_each(|it| it.value = -it.value);
-        self.differences.clear();
-        self.differences.insert(from, differences);
+    /// Home moved to `to`, which was believed to gain this much: what was known of it is now known
+    /// of the old home, and all others are that much less of a gain.
+    pub(super) fn moved(&mut self, from: Cell, to: Cell, gain: f64) {
+        let mut reversed = self.differences.remove(&to).unwrap_or_default();
+        reversed.iter_mut().for_each(|it| it.value = -it.value);
+        self.differences.values_mut().flatten().for_each(|it| it.value -= gain);
+        self.differences.insert(from, reversed);
     }
 
     /// Forgets all differences, and keeps the noise.
@@ -137,7 +165,7 @@ impl Pairs {
         let reach = if values.len() < 3 { f64::INFINITY } else { CUT_OFF * self.noise };
         let (mut sum, mut weights) = (0.0, 0.0);
         for it in differences {
-            let weight = 0.5_f64.powf((now_s - it.at_s) / HALF_LIFE_S);
+            let weight = it.weight * 0.5_f64.powf((now_s - it.at_s) / HALF_LIFE_S);
             sum += weight * it.value.clamp(center - reach, center + reach);
             weights += weight;
         }
@@ -166,10 +194,18 @@ mod tests {
     const AWAY: Cell = Cell { batch: 12, workers: 3 };
     const PRIOR: Prior = Prior { mean: 0.0, deviation: 0.05 };
 
+    fn window(log_rate: f64) -> Window {
+        Window { log_rate, counting: 0.0 }
+    }
+
+    fn windows(log_rates: [f64; 3]) -> [Window; 3] {
+        log_rates.map(window)
+    }
+
     #[test]
     fn a_probe_in_a_changing_mood_says_nothing() {
         let mut pairs = Pairs::default();
-        assert!(!pairs.probe(AWAY, 1.0, 10.0, 10.5, 9.4));
+        assert!(!pairs.probe(AWAY, 1.0, windows([10.0, 10.5, 9.4])));
         assert_eq!(pairs.belief(AWAY, 1.0, PRIOR).n, 0);
     }
 
@@ -178,7 +214,8 @@ mod tests {
         let mut pairs = Pairs::default();
         for at in 0..20_u32 {
             let mood = 10.0 - 0.05 * f64::from(at);
-            assert!(pairs.probe(AWAY, at.into(), mood, mood + 0.075, mood - 0.05));
+            let windows = windows([mood, mood + 0.075, mood - 0.05]);
+            assert!(pairs.probe(AWAY, at.into(), windows));
         }
         let belief = pairs.belief(AWAY, 20.0, PRIOR);
         assert!(0.05 < belief.mean && belief.mean < 0.1, "{belief:?}");
@@ -190,7 +227,7 @@ mod tests {
         let mut pairs = Pairs::default();
         let wrong = Prior { mean: -0.3, deviation: 0.03 };
         for at in 0..4_u32 {
-            pairs.probe(AWAY, at.into(), 10.0, 10.3, 10.0);
+            pairs.probe(AWAY, at.into(), windows([10.0, 10.3, 10.0]));
         }
         let belief = pairs.belief(AWAY, 4.0, wrong);
         assert!(0.2 < belief.mean, "{belief:?}");
@@ -199,8 +236,9 @@ mod tests {
     #[test]
     fn a_move_turns_differences_round() {
         let mut pairs = Pairs::default();
-        (0..9_u32).for_each(|at| assert!(pairs.probe(AWAY, at.into(), 10.0, 10.2, 10.0)));
-        pairs.moved(HOME, AWAY);
+        let gains = windows([10.0, 10.2, 10.0]);
+        (0..9_u32).for_each(|at| assert!(pairs.probe(AWAY, at.into(), gains)));
+        pairs.moved(HOME, AWAY, 0.2);
         assert!(pairs.belief(HOME, 9.0, PRIOR).mean < -0.05);
         assert_eq!(pairs.last_s(AWAY), None);
     }
@@ -211,11 +249,25 @@ mod tests {
     fn noise_is_taken_of_windows_at_home() {
         let mut pairs = Pairs::default();
         for _ in 0..20 {
-            pairs.at_home(10.0, 10.1);
-            pairs.at_home(10.1, 10.0);
+            pairs.at_home(&window(10.0), &window(10.1));
+            pairs.at_home(&window(10.1), &window(10.0));
         }
         assert!((pairs.noise - 0.133).abs() < 0.01, "{}", pairs.noise);
         assert!(pairs.worth(&Belief { mean: 0.0, deviation: 0.05, n: 0 }) > 0.004);
         assert!(pairs.worth(&Belief { mean: -0.2, deviation: 0.01, n: 9 }) < 0.001);
+    }
+
+    /// A window of eight operations once moved home on a single probe, that was sure by 0.9999.
+    #[test]
+    fn a_probe_of_few_operations_says_little() {
+        let mut pairs = Pairs::default();
+        (0..20).for_each(|_| pairs.at_home(&window(10.0), &window(10.05)));
+        let mut few = pairs.clone();
+        let [before, away, after] = windows([10.0, 10.28, 10.0]);
+        assert!(pairs.probe(AWAY, 1.0, [before, away, after]));
+        assert!(0.99 < pairs.belief(AWAY, 1.0, PRIOR).gains());
+        assert!(few.probe(AWAY, 1.0, [before, Window { counting: 0.02, ..away }, after]));
+        let belief = few.belief(AWAY, 1.0, PRIOR);
+        assert!(belief.gains() < 0.99, "{belief:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Mode, Pilot, STEPS, Step,
-    pairs::{Belief, Prior},
+    pairs::{Belief, Prior, Window},
 };
 use crate::controller::{Cell, Evidence};
 
@@ -31,7 +31,9 @@ const AROUND: [(isize, isize); 18] = [
     (-STEPS, -1),
 ];
 /// Scouts, each sent once: a model without cliffs missed an optimum left of a cliff of 2 x.
-const SCOUTS: [(isize, isize); 9] = [
+const SCOUTS: [(isize, isize); 11] = [
+    (0, -1),
+    (0, 1),
     (-STEPS, 0),
     (0, -2),
     (STEPS, 0),
@@ -43,7 +45,7 @@ const SCOUTS: [(isize, isize); 9] = [
     (-3 * STEPS, 0),
 ];
 /// A scout may be predicted this far above the limit, once.
-const SCOUT_SLACK: f64 = 1.6;
+const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
 const SCOUT_LOSS_MAX: f64 = 0.7;
 /// Time in which a place is scouted once.
@@ -71,13 +73,17 @@ impl Pilot {
         let (Some(before), away) = (before, self.away.take()) else {
             return "the first window here";
         };
-        self.pairs.at_home(before.log_rate, evidence.log_rate);
+        let window =
+            |it: &Evidence| Window { log_rate: it.log_rate, counting: it.counting_variance };
+        self.pairs.at_home(&window(&before), &window(evidence));
         let Some((cell, probe)) = away else { return "hold" };
-        let log_rates = (before.log_rate, probe.log_rate, evidence.log_rate);
-        if !self.pairs.probe(cell, evidence.at_s, log_rates.0, log_rates.1, log_rates.2) {
+        let windows = [&before, &probe, evidence].map(window);
+        if !self.pairs.probe(cell, evidence.at_s, windows) {
             return "the server's mood changed around the probe: it says nothing";
         }
-        self.terrain.learn(cell, &probe);
+        let mood = f64::midpoint(before.log_rate, evidence.log_rate);
+        let level = self.watch.level().unwrap_or(mood);
+        self.terrain.learn(cell, &Evidence { log_rate: probe.log_rate - mood + level, ..probe });
         let belief = self.belief(cell);
         let gains = belief.gains();
         self.grounds = vec![("gain", belief.mean), ("sure", gains)];
@@ -86,7 +92,7 @@ impl Pilot {
         if !(is_sure && keeps) {
             return "not surely better: stay";
         }
-        self.pairs.moved(self.home, cell);
+        self.pairs.moved(self.home, cell, belief.mean);
         self.watch.moved(belief.mean);
         self.home = cell;
         self.last_home = None;

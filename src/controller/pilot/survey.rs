@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pilot, STEPS, Step};
+use super::{Pilot, STEPS, Step, model::Total};
 use crate::controller::{Cell, Evidence, Setting};
 
 /// Places of the design: far enough apart to tell the terms of the model from each other, and none
@@ -76,13 +76,41 @@ impl Pilot {
         reason: &'static str,
     ) -> &'static str {
         for (leg, (batch, workers, _)) in LEGS.iter().enumerate().skip(leg) {
-            let trying = self.terrain.grid.step(self.home, *batch, *workers);
-            if let Some(trying) = trying.filter(|it| self.terrain.is_allowed(*it)) {
+            // Of a leg that would break the limit, the part that would not.
+            let parts = [1, 2, 4].map(|part| (batch / part, workers / part));
+            let trying = parts.into_iter().filter(|it| *it != (0, 0)).find_map(|it| {
+                let trying = self.terrain.grid.step(self.home, it.0, it.1)?;
+                (self.terrain.is_allowed(trying) && self.seems_to_keep_limit(trying))
+                    .then_some(trying)
+            });
+            if let Some(trying) = trying {
                 self.step = Step::Ramp { leg, best: Some(best), trying };
                 return reason;
             }
         }
         self.start_jumps("the ramp is over: jump to the best of the model")
+    }
+
+    /// What the ramp can tell of p99 before there is a model: at as many workers or fewer, a line
+    /// through the latency of the two largest batches that are no larger. More workers wait longer.
+    fn seems_to_keep_limit(&self, cell: Cell) -> bool {
+        let terrain = &self.terrain;
+        let Some(limit_s) = terrain.limit_s else { return true };
+        let totals = terrain.data.totals(terrain.now_s);
+        let place = |total: &Total| {
+            let setting = terrain.grid.setting(total.cell);
+            let in_flight = setting.batch_rows as f64 * f64::from(setting.workers);
+            (setting.batch_rows as f64, in_flight / total.log_rate.exp())
+        };
+        let rows = terrain.grid.setting(cell).batch_rows as f64;
+        (0..=cell.workers).all(|workers| {
+            let at_workers = totals.iter().filter(|it| it.cell.workers == workers);
+            let smaller: Vec<(f64, f64)> =
+                at_workers.map(place).filter(|it| it.0 <= rows).collect();
+            let [.., before, last] = smaller.as_slice() else { return true };
+            let slope = ((last.1 - before.1) / (last.0 - before.0)).max(0.0);
+            terrain.p99_of_s(last.1 + slope * (rows - last.0)) <= limit_s
+        })
     }
 
     /// Looks around on a server that changed, from what was last measured at home.
@@ -136,7 +164,7 @@ impl Pilot {
 
     fn jump(&mut self, mut visits: BTreeMap<Cell, u32>, left: u32, at: Cell) {
         self.fit();
-        let next = self.terrain.best(at).filter(|_| 0 < left);
+        let next = self.terrain.best(self.home).filter(|_| 0 < left);
         if let Some(next) = next {
             let seen = visits.get(&next).copied().unwrap_or(0);
             if seen < VISITS && !(seen == 1 && next == at) {

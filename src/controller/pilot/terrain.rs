@@ -2,29 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Data, Model};
-use crate::controller::{Cell, Evidence, Goal, Grid, grid::STEPS_AN_OCTAVE};
+use super::{
+    model::{Data, Model},
+    tail::Tail,
+};
+use crate::controller::{Cell, Evidence, Goal, Grid, Wish, grid::STEPS_AN_OCTAVE};
 
 /// How far from a measured place the model is believed: steps of batch rows, and of workers.
 const TRUST: (usize, usize) = (2 * STEPS_AN_OCTAVE, 2);
-/// Latency above which a place is not tried: this many times that of home, or this many seconds.
-/// An argmax that was extrapolated once ran 32,768 x 64 for 20 s.
-const SLOWER_MAX: f64 = 4.0;
-const LATENCY_S: f64 = 0.25;
+/// Length of a window above which a place is not tried: this many times that of home, within these
+/// bounds in seconds, and at least a little more than that of home. An argmax that was extrapolated
+/// once ran 32,768 x 64 for 20 s.
+const LONGER_MAX: f64 = 4.0;
+const WINDOW_S: (f64, f64) = (1.0, 4.0);
+const LONGER_ALWAYS: f64 = 1.5;
 /// Octaves above home that are tried while there is no model to tell the latency.
 const OCTAVES_WITHOUT_MODEL: f64 = 2.1;
-/// Share of the limit that is aimed at.
-pub(super) const LIMIT_SHARE: f64 = 0.95;
-/// Operations of a window that tell its p99.
-const TAIL_OPERATIONS: u64 = 60;
-/// Least share of a window in the tail.
-const TAIL_FORGET: f64 = 0.06;
+/// Share of the limit that is aimed at: the p99 of a window scatters by a tenth around its own.
+pub(super) const LIMIT_SHARE: f64 = 0.88;
+
+/// Longest that a place is left alone, and that this is remembered.
+const BAR_MAX_S: f64 = 300.0;
 
 /// Places with at least as many rows and workers are left alone for a while.
 #[derive(Clone, Copy, Debug)]
 struct Bar {
     from: Cell,
+    for_s: f64,
     until_s: f64,
+}
+
+impl Bar {
+    fn covers(&self, cell: Cell) -> bool {
+        self.from.batch <= cell.batch && self.from.workers <= cell.workers
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -36,9 +47,7 @@ pub(super) struct Terrain {
     pub(super) model: Option<Model>,
     /// How far the truth lies from the model, as a logarithm.
     pub(super) misfit: f64,
-    /// Logarithm of the ratio of p99 to the mean latency: it is much the same everywhere.
-    tail: f64,
-    tail_windows: u32,
+    tail: Tail,
     bars: Vec<Bar>,
 }
 
@@ -51,8 +60,7 @@ impl Terrain {
             limit_s: goal.p99_limit.map(|it| it.as_secs_f64()),
             model: None,
             misfit: 0.05,
-            tail: 1.8_f64.ln(),
-            tail_windows: 0,
+            tail: Tail::default(),
             bars: Vec::new(),
         }
     }
@@ -64,14 +72,7 @@ impl Terrain {
 
     /// Takes in the tail of any window.
     pub(super) fn learn_tail(&mut self, evidence: &Evidence) {
-        if evidence.operations < TAIL_OPERATIONS || evidence.latency_s <= 0.0 {
-            return;
-        }
-        self.tail_windows = self.tail_windows.saturating_add(1);
-        let share = TAIL_FORGET.max(1.0 / (f64::from(self.tail_windows) + 1.0));
-        // A window whose p99 is 0 was measured too coarsely to tell.
-        let ratio = (evidence.p99_s / evidence.latency_s).max(1.0);
-        self.tail += share * (ratio.ln() - self.tail);
+        self.tail.learn(evidence);
     }
 
     pub(super) fn fit(&mut self, noise: f64) {
@@ -104,7 +105,7 @@ impl Terrain {
 
     /// The p99 that comes with a mean latency.
     pub(super) fn p99_of_s(&self, latency_s: f64) -> f64 {
-        latency_s * self.tail.exp()
+        latency_s * self.tail.ratio()
     }
 
     /// Whether p99 is predicted to stay within `slack` times the share of the limit aimed at.
@@ -117,11 +118,17 @@ impl Terrain {
 
     /// Whether a window there is short enough to be tried from home.
     pub(super) fn is_cheap(&self, cell: Cell, home: Cell) -> bool {
-        let (Some(there), Some(here)) = (self.latency_s(cell), self.latency_s(home)) else {
+        let (Some(there), Some(here)) = (self.window_s(cell), self.window_s(home)) else {
             let (there, here) = (self.octaves(cell), self.octaves(home));
             return there.0 + there.1 <= here.0 + here.1 + OCTAVES_WITHOUT_MODEL;
         };
-        there <= (SLOWER_MAX * here).max(LATENCY_S)
+        there <= (LONGER_MAX * here).clamp(WINDOW_S.0, WINDOW_S.1).max(LONGER_ALWAYS * here)
+    }
+
+    /// Time that a window takes to hold an operation of each worker, and enough of all.
+    fn window_s(&self, cell: Cell) -> Option<f64> {
+        let workers = f64::from(self.grid.setting(cell).workers);
+        Some(self.latency_s(cell)? * (Wish::OPERATIONS as f64 / workers).max(1.0))
     }
 
     /// The place on the plane of log2 batch rows and log2 workers.
@@ -130,19 +137,18 @@ impl Terrain {
         ((setting.batch_rows as f64).log2(), f64::from(setting.workers).log2())
     }
 
-    /// Leaves a place and all above it alone.
+    /// Leaves a place and all above it alone; each time that a bar has run out and proves right
+    /// again, for twice as long.
     pub(super) fn bar(&mut self, from: Cell, for_s: f64) {
-        self.bars.retain(|it| self.now_s < it.until_s);
-        self.bars.push(Bar { from, until_s: self.now_s + for_s });
+        self.bars.retain(|it| self.now_s < it.until_s + BAR_MAX_S);
+        let ran_out = |it: &&Bar| it.until_s <= self.now_s && it.covers(from);
+        let last_s = self.bars.iter().filter(ran_out).map(|it| it.for_s).fold(0.0, f64::max);
+        let for_s = for_s.max(2.0 * last_s).min(BAR_MAX_S);
+        self.bars.push(Bar { from, for_s, until_s: self.now_s + for_s });
     }
 
     pub(super) fn is_allowed(&self, cell: Cell) -> bool {
-        let is_barred = |bar: &Bar| {
-            self.now_s < bar.until_s
-                && bar.from.batch <= cell.batch
-                && bar.from.workers <= cell.workers
-        };
-        !self.bars.iter().any(is_barred)
+        !self.bars.iter().any(|bar| self.now_s < bar.until_s && bar.covers(cell))
     }
 
     /// Places near enough to a measured one.

@@ -1,31 +1,26 @@
 //! What to do when home is not what it was: stalls, another server, a violated limit, push-back.
 
-use super::{Mode, Pilot, Step, model::Model, terrain::LIMIT_SHARE, watch::Alarm};
-use crate::{
-    controller::{Cell, Evidence, Flaw, Setting},
-    stats::median,
+use super::{
+    Mode, Pilot, Step,
+    model::Model,
+    spell::{Outlook, Spell},
+    watch::Alarm,
 };
+use crate::controller::{Cell, Evidence, Flaw, Setting};
 
-/// How long a fall or a rise has to last to be another server: a checkpoint's stall lasts about
-/// 5 s, and to re-tune in one is to tune to it.
-const GUARD_DOWN_S: f64 = 7.0;
-const GUARD_UP_S: f64 = 3.0;
-/// Windows that have to be as before for a stall to be over.
-const CALM_WINDOWS: usize = 3;
-/// Distance from the level at which a window is as before: this, or this many deviations.
-const CALM: f64 = 0.13;
-const CALM_DEVIATIONS: f64 = 1.3;
-/// Windows that the new level is taken of, and those that the new data starts with.
-const LEVEL_WINDOWS: usize = 8;
+/// Windows that the new data starts with.
 const KEPT_WINDOWS: usize = 6;
-/// A smaller shift of the level is drift: this, or this many standard errors.
+/// A smaller shift of the level is drift: this, or this many deviations of a window. Neighbouring
+/// windows share their mood, so that the mean of a dozen varies by half as much as one does.
 const SHIFT_MIN: f64 = 0.08;
-const SHIFT_ERRORS: f64 = 1.6;
+const SHIFT_DEVIATIONS: f64 = 1.5;
 /// Windows in a row above the limit before anything is done, and how far above it one is enough.
 const VIOLATIONS: u32 = 2;
 const FAR_ABOVE: f64 = 1.4;
 /// Latency over the predicted one below which the model, not the server, is to blame.
 const SLOWDOWN: f64 = 1.2;
+/// Share of the limit that is aimed at on a slower server: nearer than at home, since it passes.
+const BRACE_SHARE: f64 = 0.95;
 /// How long a place where the server pushed back, or the client was the limit, is left alone.
 const PUSHED_BACK_S: f64 = 30.0;
 const CLIENT_BOUND_S: f64 = 60.0;
@@ -35,8 +30,7 @@ const WORKERS_LEFT: f64 = 0.7;
 /// Home is held to see whether a change stays.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
-    since_s: f64,
-    alarm: Alarm,
+    spell: Spell,
     /// The level before.
     level: f64,
     windows: Vec<Evidence>,
@@ -46,8 +40,7 @@ pub(super) struct Guard {
 #[derive(Clone, Debug)]
 pub(super) struct Brace {
     pub(super) at: Cell,
-    since_s: f64,
-    calm: usize,
+    spell: Spell,
     windows: Vec<(Cell, Evidence)>,
     /// The model and the places it was trusted at, before.
     model: Model,
@@ -59,10 +52,10 @@ pub(super) struct Brace {
 impl Pilot {
     pub(super) fn start_guard(&mut self, alarm: Alarm) -> &'static str {
         let level = self.watch.level().expect("an alarm is about a level");
-        let since_s = self.terrain.now_s;
         self.arrive();
         self.watch.reset();
-        self.step = Step::Guard(Guard { since_s, alarm, level, windows: Vec::new() });
+        let spell = Spell::new(self.terrain.now_s);
+        self.step = Step::Guard(Guard { spell, level, windows: Vec::new() });
         match alarm {
             Alarm::Down => "slower than it was: hold, and see whether that stays",
             Alarm::Up => "faster than it was: hold, and see whether that stays",
@@ -72,33 +65,31 @@ impl Pilot {
     pub(super) fn guarded(&mut self, mut guard: Guard, evidence: &Evidence) -> &'static str {
         guard.windows.push(*evidence);
         let deviation = self.watch.deviation();
-        let log_rates: Vec<f64> = guard.windows.iter().map(|it| it.log_rate).collect();
-        let near = CALM.max(CALM_DEVIATIONS * deviation);
-        let is_near = |it: &&f64| (**it - guard.level).abs() < near;
-        if CALM_WINDOWS <= log_rates.iter().rev().take_while(is_near).count() {
-            self.arrive();
-            return "as before again: it was a stall";
-        }
-        let patience_s = match guard.alarm {
-            Alarm::Down => GUARD_DOWN_S,
-            Alarm::Up => GUARD_UP_S,
+        let away = evidence.log_rate - guard.level;
+        let shift = match self.take_spell(&mut guard.spell, evidence, away) {
+            Outlook::Passed => {
+                self.arrive();
+                return "as before again: it was a stall";
+            }
+            Outlook::Open => {
+                self.step = Step::Guard(guard);
+                return "wait whether that stays";
+            }
+            Outlook::Stays(shift) => shift,
         };
-        if self.terrain.now_s - guard.since_s < patience_s {
-            self.step = Step::Guard(guard);
-            return "wait whether that stays";
-        }
-        let tail = last(&log_rates, LEVEL_WINDOWS);
-        let level = median(tail);
-        let error = deviation / (tail.len() as f64 / 2.0).sqrt();
-        self.grounds = vec![("shift", level - guard.level)];
-        if (level - guard.level).abs() < SHIFT_MIN.max(SHIFT_ERRORS * error) {
-            self.watch.settle_at(level);
+        self.grounds = vec![("shift", shift)];
+        if shift.abs() < SHIFT_MIN.max(SHIFT_DEVIATIONS * deviation) {
+            self.watch.settle_at(guard.level + shift);
             self.arrive();
             return "it stays, and is small: the same server on another level";
         }
         let home = self.home;
         let windows: Vec<_> = guard.windows.into_iter().map(|it| (home, it)).collect();
         self.retune(home, &windows, "it stays: another server, look around anew")
+    }
+
+    fn take_spell(&self, spell: &mut Spell, evidence: &Evidence, away: f64) -> Outlook {
+        spell.take(self.terrain.now_s, evidence.length_s, away, self.watch.deviation())
     }
 
     /// Drops what was known of another server. Old windows that count little are not forgotten:
@@ -148,13 +139,15 @@ impl Pilot {
             return Some("p99 above the limit: the model was wrong, and is fitted anew");
         }
         let model = self.terrain.model.clone().expect("it predicted the latency");
+        // Nothing of the model's far corners: what is slow there is the model, not the server.
+        let measured = self.terrain.data.cells();
+        let known = |it: Cell| it.workers == self.home.workers || measured.contains(&it);
         let mut brace = Brace {
             at: self.home,
-            since_s: self.terrain.now_s,
-            calm: 0,
+            spell: Spell::new(self.terrain.now_s),
             windows: Vec::new(),
             model,
-            trusted: self.terrain.trusted(),
+            trusted: self.terrain.trusted().into_iter().filter(|it| known(*it)).collect(),
             slowdown,
         };
         brace.at = self.braced_place(&brace);
@@ -167,16 +160,18 @@ impl Pilot {
         let setting = self.terrain.grid.setting(brace.at);
         let slowdown = evidence.latency_s / brace.model.latency_s(setting);
         brace.slowdown = f64::midpoint(brace.slowdown, slowdown).max(1.0);
-        brace.calm = if slowdown < SLOWDOWN { brace.calm + 1 } else { 0 };
         self.grounds = vec![("slowdown", slowdown)];
-        if CALM_WINDOWS <= brace.calm {
-            self.arrive();
-            self.watch.reset();
-            return "as fast as before again: return home";
-        }
-        if GUARD_DOWN_S < self.terrain.now_s - brace.since_s {
-            let reason = "it stays slower: another server, look around anew";
-            return self.retune(brace.at, &brace.windows, reason);
+        match self.take_spell(&mut brace.spell, evidence, -slowdown.ln()) {
+            Outlook::Passed => {
+                self.arrive();
+                self.watch.reset();
+                return "as fast as before again: return home";
+            }
+            Outlook::Stays(_) => {
+                let reason = "it stays slower: another server, look around anew";
+                return self.retune(brace.at, &brace.windows, reason);
+            }
+            Outlook::Open => (),
         }
         brace.at = self.braced_place(&brace);
         self.step = Step::Brace(brace);
@@ -190,7 +185,7 @@ impl Pilot {
         let limit_s = self.terrain.limit_s.expect("braces are about a limit");
         let keeps = |cell: &&Cell| {
             let latency_s = brace.slowdown * brace.model.latency_s(grid.setting(**cell));
-            self.terrain.p99_of_s(latency_s) <= LIMIT_SHARE * limit_s
+            self.terrain.p99_of_s(latency_s) <= BRACE_SHARE * limit_s
         };
         let rate = |cell: &Cell| brace.model.log_rate(grid.setting(*cell));
         let keeping = brace.trusted.iter().filter(keeps);

@@ -19,6 +19,9 @@ const UP_ALARM: f64 = 12.0;
 const FORGET: f64 = 0.03;
 /// Deviations beyond which a window is not let into the level.
 const LEVEL_DEVIATIONS: f64 = 3.0;
+/// Windows that a level is worth that was carried across a move; one that rests on fewer rings no
+/// alarm.
+const CARRIED_WINDOWS: u32 = 8;
 /// Windows that the deviation is taken of, and the least for it.
 const DEVIATION_WINDOWS: usize = 80;
 const DEVIATION_WINDOWS_MIN: usize = 12;
@@ -42,12 +45,22 @@ pub(super) struct Watch {
     up: f64,
     distances: VecDeque<f64>,
     deviation: f64,
+    /// The part of its variance that comes from counting.
+    counting: f64,
 }
 
 impl Default for Watch {
     fn default() -> Watch {
         let distances = VecDeque::new();
-        Watch { level: None, windows: 0, down: 0.0, up: 0.0, distances, deviation: 0.12 }
+        Watch {
+            level: None,
+            windows: 0,
+            down: 0.0,
+            up: 0.0,
+            distances,
+            deviation: 0.12,
+            counting: 0.0,
+        }
     }
 }
 
@@ -76,7 +89,7 @@ impl Watch {
     pub(super) fn moved(&mut self, delta: f64) {
         self.reset();
         self.level = self.level.map(|it| it + delta);
-        self.windows = 0;
+        self.windows = self.windows.min(CARRIED_WINDOWS);
     }
 
     /// The server is another one.
@@ -86,11 +99,17 @@ impl Watch {
         self.windows = 0;
     }
 
-    /// Takes in a window. `predicted` is the level where there is none yet.
-    pub(super) fn take(&mut self, log_rate: f64, predicted: Option<f64>) -> Option<Alarm> {
+    /// Takes in a window, and the variance of it that comes from counting. `predicted` is the level
+    /// where there is none yet.
+    pub(super) fn take(
+        &mut self,
+        log_rate: f64,
+        counting: f64,
+        predicted: Option<f64>,
+    ) -> Option<Alarm> {
         let Some(level) = self.level else {
             self.level = Some(predicted.unwrap_or(log_rate));
-            self.windows = 2;
+            self.windows = 0;
             return None;
         };
         let away = log_rate - level;
@@ -102,15 +121,19 @@ impl Watch {
             let distances: Vec<f64> = self.distances.iter().copied().collect();
             self.deviation = (1.4826 * median(&distances)).clamp(DEVIATION.0, DEVIATION.1);
         }
-        let z = away / self.deviation;
+        self.counting += FORGET * (counting - self.counting);
+        let excess = (counting - self.counting).max(0.0);
+        let z = away / self.deviation.hypot(excess.sqrt());
         self.down = (self.down + (-z).min(DEVIATIONS_MAX) - ALLOWANCE).max(0.0);
         self.up = (self.up + z.min(DEVIATIONS_MAX) - ALLOWANCE).max(0.0);
-        if z.abs() < LEVEL_DEVIATIONS {
+        let is_new = self.windows < CARRIED_WINDOWS;
+        if z.abs() < LEVEL_DEVIATIONS || is_new {
             self.windows = self.windows.saturating_add(1);
             let share = FORGET.max(1.0 / (f64::from(self.windows) + 2.0));
             self.level = Some(level + share * away);
         }
         match () {
+            () if is_new => None,
             () if DOWN_ALARM < self.down => Some(Alarm::Down),
             () if UP_ALARM < self.up => Some(Alarm::Up),
             () => None,
@@ -127,14 +150,16 @@ mod tests {
         let mut watch = Watch::default();
         let around = [-0.1, 0.05, 0.1, -0.05, 0.0];
         for away in around.iter().cycle().take(30) {
-            assert_eq!(watch.take(10.0 + away, None), None);
+            assert_eq!(watch.take(10.0 + away, 0.0, None), None);
         }
         around.iter().cycle().take(100).enumerate().find_map(|(index, away)| {
-            let alarm = watch.take(log_rate + away, None)?;
+            let alarm = watch.take(log_rate + away, 0.0, None)?;
             Some((index + 1, alarm))
         })
     }
 
+    /// A fall of 0.4 at a deviation of 0.1 is z = 4: a window adds 3.2, more or less its own noise
+    /// of 1, so that the sum of 9 takes 3 windows, or 4 where they lean up.
     #[test]
     fn a_fall_by_a_third_is_noticed_within_4_windows() {
         let (windows, alarm) = windows_until_alarm(9.6).unwrap();
@@ -151,9 +176,9 @@ mod tests {
     #[test]
     fn the_level_is_carried_across_moves() {
         let mut watch = Watch::default();
-        (0..30).for_each(|_| assert_eq!(watch.take(10.0, None), None));
+        (0..30).for_each(|_| assert_eq!(watch.take(10.0, 0.0, None), None));
         watch.moved(0.05);
-        let alarm = (0..5).find_map(|_| watch.take(9.4, None));
+        let alarm = (0..5).find_map(|_| watch.take(9.4, 0.0, None));
         assert_eq!(alarm, Some(Alarm::Down));
     }
 
@@ -161,7 +186,7 @@ mod tests {
     #[test]
     fn no_variance_is_no_problem() {
         let mut watch = Watch::default();
-        (0..200).for_each(|_| assert_eq!(watch.take(10.0, None), None));
+        (0..200).for_each(|_| assert_eq!(watch.take(10.0, 0.0, None), None));
         assert!(watch.deviation().is_finite());
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     record::Record,
-    stats::format::{number, time_ns},
+    stats::format::{number, time_ns, time_us},
 };
 
 /// A name and what is known under it.
@@ -20,7 +20,25 @@ impl Fact {
     }
 }
 
+/// What a simulated server was, in a sentence or two; `None` of a real one.
+pub(super) fn simulation(record: &Record) -> Option<String> {
+    let sim = record.plan.sim.as_ref()?;
+    Some(format!(
+        "This run took place in virtual time on a simulated server (seed {}): no number here was \
+         measured on a database. It has {} cores, a round trip of {}, commits in {}, and {} of CPU \
+         time a row; record.json holds all of it.",
+        sim.seed,
+        number(sim.before.cores),
+        time_us(sim.before.round_trip_s * 1e6),
+        time_us(sim.before.fsync_s * 1e6),
+        time_us(sim.before.row_cpu_s * 1e6),
+    ))
+}
+
 pub(super) fn environment(record: &Record) -> Vec<Fact> {
+    if let Some(simulation) = simulation(record) {
+        return vec![Fact::new("Server", simulation), Fact::new("batchpilot", &record.batchpilot)];
+    }
     let environment = &record.environment;
     let server = &environment.server;
     let client = &environment.client;

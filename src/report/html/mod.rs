@@ -24,7 +24,9 @@ const TEMPLATE: &str = include_str!("../report.html.jinja");
 /// All that the template shows, in the order of the page.
 #[derive(Serialize)]
 struct Page<'a> {
-    title: &'a str,
+    title: String,
+    /// What to say of a simulated server, before all else.
+    simulated: Option<String>,
     validity: Band,
     answer: Vec<Sentence<'a>>,
     has_claims: bool,
@@ -34,7 +36,7 @@ struct Page<'a> {
     reasons: &'a [String],
     caveats: &'a [String],
     notes: &'a [String],
-    plots: [&'a str; 3],
+    plots: Vec<&'a str>,
     environment: Vec<Fact>,
     settings: Vec<Fact>,
     setup: Vec<SettingRow<'a>>,
@@ -76,7 +78,8 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     let page = Page {
-        title: &record.plan.title,
+        title: record.plan.heading(),
+        simulated: facts::simulation(record),
         validity: band(&verdict.validity),
         answer: answer(verdict),
         has_claims: verdict.cells.iter().any(|cell| cell.claimed_rows_per_s.is_some()),
@@ -86,7 +89,7 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         reasons: &verdict.reasons,
         caveats: &verdict.caveats,
         notes: &record.notes,
-        plots: [&plots.rates, &plots.latency, &plots.over_time],
+        plots: plots_of(plots),
         environment: facts::environment(record),
         settings: facts::settings(record),
         setup: tables::setup(record),
@@ -98,6 +101,11 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         command: &record.command,
     };
     environment.render_str(TEMPLATE, page).expect("the template names what a page has")
+}
+
+fn plots_of(plots: &Plots) -> Vec<&str> {
+    let Plots { rates, latency, over_time, steering } = plots;
+    steering.iter().chain([rates, latency, over_time]).map(String::as_str).collect()
 }
 
 fn band(validity: &Validity) -> Band {

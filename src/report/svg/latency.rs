@@ -68,7 +68,7 @@ pub fn latency(record: &Record, verdict: &Verdict) -> String {
     let bottom = top + legend_height.max(PLOT_HEIGHT_MIN);
     let x = percentile_axis(&curves);
     let y = latency_axis(&curves, top, bottom);
-    let title = format!("{}: latency by percentile", record.plan.title);
+    let title = format!("{}: latency by percentile", record.plan.heading());
     draw((WIDTH, bottom + 62.0), &title, &description, |canvas| {
         paint_axes(canvas, &x, &y, (top, bottom));
         let lines: Vec<Vec<Point>> = curves.iter().map(|curve| points(curve, &x, &y)).collect();

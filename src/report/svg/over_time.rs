@@ -94,7 +94,7 @@ pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
     let panel_count = record.plan.repetitions.clamp(1, PANELS_MAX);
     let rows = rows(record, windows, top);
     let bottom = rows.last().map_or(top + 20.0, |row| row.top + row.height());
-    let title = format!("{}: rows a second over time", record.plan.title);
+    let title = format!("{}: rows a second over time", record.plan.heading());
     draw((WIDTH, bottom + 34.0), &title, &description, |canvas| {
         paint_legend(canvas, top - 40.0);
         for repetition in 0..panel_count {

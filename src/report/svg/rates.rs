@@ -50,7 +50,7 @@ pub fn rates(record: &Record, verdict: &Verdict) -> String {
     let bottom = rows.last().map_or(top + 40.0, |row| row.top + row.height);
     let axis = Axis::rates(&values(&rows), (PLOT_LEFT, PLOT_RIGHT));
     let has_claims = verdict.cells.iter().any(|cell| cell.claimed_rows_per_s.is_some());
-    let title = format!("{}: rows inserted a second", record.plan.title);
+    let title = format!("{}: rows inserted a second", record.plan.heading());
     draw((WIDTH, bottom + 60.0), &title, &description, |canvas| {
         paint_legend(canvas, top - 46.0, has_claims);
         paint_heads(canvas, top - 14.0, has_claims);

@@ -75,7 +75,7 @@ impl Admin {
         schema: &str,
     ) -> Result<Admin, TargetError> {
         let client = connect(options, connector).await?;
-        lock(&client, schema).await.map_err(|error| error::of_session(&error))?;
+        lock(&client, schema).await?;
         Ok(Admin {
             options: options.clone(),
             connector: connector.clone(),
@@ -98,8 +98,13 @@ impl Admin {
             let message = "the server does not answer".to_owned();
             return Err(TargetError::ConnectionLost { message });
         };
-        if answer.is_err() {
-            *session = Arc::new(Session::new(self.connect_again().await?));
+        match answer {
+            Ok(()) => (),
+            Err(error) if is_lost(&session, &error) => {
+                *session = Arc::new(Session::new(self.connect_again().await?));
+            }
+            // It is there, and holds the lock: a second one would wait for that.
+            Err(error) => return Err(error::of_session(&error)),
         }
         Ok(Arc::clone(&session))
     }
@@ -108,10 +113,7 @@ impl Admin {
         let started = clock::now();
         let error = loop {
             let error = match connect(&self.options, &self.connector).await {
-                Ok(client) => {
-                    let locked = lock(&client, &self.schema).await;
-                    return locked.map(|()| client).map_err(|error| error::of_session(&error));
-                }
+                Ok(client) => return lock(&client, &self.schema).await.map(|()| client),
                 Err(error) => error,
             };
             let patience = match &error {
@@ -119,7 +121,7 @@ impl Admin {
                 other if will_pass(other.code()) => STARTING_MAX,
                 _ => Duration::ZERO,
             };
-            if patience <= started.elapsed() || self.is_gone.load(Ordering::Relaxed) {
+            if patience <= clock::since(started) || self.is_gone.load(Ordering::Relaxed) {
                 break error;
             }
             tokio::time::sleep(RETRY_PERIOD).await;
@@ -153,7 +155,7 @@ impl Admin {
             if left == 0 {
                 return Ok(());
             }
-            if SESSION_END_MAX <= started.elapsed() {
+            if SESSION_END_MAX <= clock::since(started) {
                 let message = format!(
                     "{left} sessions of this run do not end; what they had been sent may still be \
                      committed"
@@ -179,9 +181,24 @@ pub(super) async fn connect(
     Ok(client)
 }
 
-async fn lock(client: &Client, schema: &str) -> Result<(), Error> {
+/// Takes the lock that marks `schema` as in use. Nobody else asks for it but a session of the same
+/// run that was lost here, and that the server has not yet noticed to be gone.
+async fn lock(client: &Client, schema: &str) -> Result<(), TargetError> {
     let lock = format!("SELECT pg_advisory_lock(hashtextextended('{schema}', 0))");
-    client.batch_execute(&lock).await
+    match tokio::time::timeout(ANSWER_MAX, client.batch_execute(&lock)).await {
+        Ok(locked) => locked.map_err(|error| error::of_session(&error)),
+        Err(_) => {
+            let seconds = ANSWER_MAX.as_secs();
+            let message = format!("the lock on schema {schema} was not to be had for {seconds} s");
+            Err(TargetError::Failed { message, sqlstate: None })
+        }
+    }
+}
+
+/// Whether the session is gone: closed, broken, or ended by the server (class 57P: an operator).
+fn is_lost(client: &Client, error: &Error) -> bool {
+    let is_ended = error.code().is_some_and(|code| code.code().starts_with("57P"));
+    client.is_closed() || error.as_db_error().is_none() || is_ended
 }
 
 /// Whether the server lets nobody in for now.

@@ -1,48 +1,15 @@
-//! What the server is, what it counts, and how long a round trip and a commit take on it.
+//! Asks what the server is, what it counts, and how long a round trip and a commit take on it.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
 use super::{PgTarget, admin::Session, show};
-use crate::{clock, strategy::quoted, target::ServerSample};
-
-/// What the server is. No secrets.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct ServerInfo {
-    /// `version()`.
-    pub version: String,
-    /// `server_version_num`, such as 150018.
-    pub version_num: u32,
-    /// Where it was reached, without password.
-    pub address: String,
-    /// Whether through a Unix-domain socket.
-    pub unix_socket: bool,
-    /// TLS version and cipher, if the connection has any.
-    pub tls: Option<String>,
-    /// Whether the role may ask for a CHECKPOINT before each block.
-    pub may_checkpoint: bool,
-    /// Settings that decide what a commit is worth and costs.
-    pub durability: BTreeMap<String, String>,
-    /// Every other setting whose value is not the default one.
-    pub settings: BTreeMap<String, String>,
-    /// Round trip of an empty prepared statement.
-    pub round_trip: Probe,
-    /// COMMIT of a transaction that inserted one row.
-    pub commit: Probe,
-}
-
-/// A latency measured before the run, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Probe {
-    /// How often it was measured.
-    pub n: u64,
-    /// Median.
-    pub latency_ns_p50: u64,
-    /// 99th percentile.
-    pub latency_ns_p99: u64,
-}
+use crate::{
+    clock,
+    strategy::quoted,
+    target::{Probe, ServerInfo, ServerSample},
+};
 
 const DURABILITY: [&str; 9] = [
     "fsync",
@@ -59,6 +26,23 @@ const DURABILITY: [&str; 9] = [
 /// Settings that may hold secrets or paths of no interest.
 const NOT_RECORDED: &str = "name !~ '(conninfo|password|command|passphrase)' \
                             AND name NOT LIKE '%_file' AND name NOT LIKE '%directory%'";
+
+/// A role that is no superuser may not use the sessions reserved for them; limits of database and
+/// role do not bind a superuser. Sources: PostgreSQL manual, `superuser_reserved_connections`,
+/// `reserved_connections` (16 and later), ALTER ROLE, ALTER DATABASE.
+const SESSIONS_FREE: &str = "\
+    SELECT least( \
+        current_setting('max_connections')::bigint \
+            - CASE WHEN role.rolsuper THEN 0 \
+              ELSE current_setting('superuser_reserved_connections')::bigint \
+                 + coalesce(current_setting('reserved_connections', true)::bigint, 0) END \
+            - (SELECT sum(numbackends) FROM pg_stat_database), \
+        CASE WHEN 0 <= role.rolconnlimit AND NOT role.rolsuper THEN role.rolconnlimit \
+            - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) END, \
+        CASE WHEN 0 <= place.datconnlimit AND NOT role.rolsuper THEN place.datconnlimit \
+            - (SELECT numbackends FROM pg_stat_database WHERE datid = place.oid) END)::bigint \
+    FROM pg_roles role, pg_database place \
+    WHERE role.rolname = current_user AND place.datname = current_database()";
 
 const PROBES_MAX: usize = 300;
 const COMMITS_MAX: usize = 100;
@@ -80,6 +64,7 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
                WHERE ssl AND pid = pg_backend_pid()";
     let tls = admin.query_opt(tls, &[]).await?;
     let checkpoint = target.checkpoint(admin).await;
+    let sessions_free: Option<i64> = admin.query_one(SESSIONS_FREE, &[]).await?.get(0);
     Ok(ServerInfo {
         version,
         version_num: target.version,
@@ -87,6 +72,7 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
         unix_socket: target.options.is_unix_socket(),
         tls: tls.map(|row| row.get(0)),
         may_checkpoint: checkpoint.is_ok() && target.may_checkpoint(),
+        sessions_free: sessions_free.map(|free| u32::try_from(free.max(0)).unwrap_or(u32::MAX)),
         settings: settings
             .iter()
             .map(|row| (row.get(0), row.get(1)))
@@ -101,10 +87,10 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
 async fn probe_round_trip(admin: &Client) -> Result<Probe, Error> {
     let statement = admin.prepare("SELECT 1").await?;
     let (mut latencies, started) = (Vec::new(), clock::now());
-    while latencies.len() < PROBES_MAX && started.elapsed() < PROBE_TIME_MAX {
+    while latencies.len() < PROBES_MAX && clock::since(started) < PROBE_TIME_MAX {
         let sent = clock::now();
         admin.query_one(&statement, &[]).await?;
-        latencies.push(sent.elapsed());
+        latencies.push(clock::since(sent));
     }
     Ok(summarize(latencies))
 }
@@ -114,12 +100,12 @@ async fn probe_commit(admin: &Client, schema: &str) -> Result<Probe, Error> {
     admin.batch_execute(&format!("CREATE TABLE {table} (n int)")).await?;
     let insert = admin.prepare(&format!("INSERT INTO {table} VALUES (1)")).await?;
     let (mut latencies, started) = (Vec::new(), clock::now());
-    while latencies.len() < COMMITS_MAX && started.elapsed() < PROBE_TIME_MAX {
+    while latencies.len() < COMMITS_MAX && clock::since(started) < PROBE_TIME_MAX {
         admin.batch_execute("begin").await?;
         admin.execute(&insert, &[]).await?;
         let sent = clock::now();
         admin.batch_execute("commit").await?;
-        latencies.push(sent.elapsed());
+        latencies.push(clock::since(sent));
     }
     admin.batch_execute(&format!("DROP TABLE {table}")).await?;
     Ok(summarize(latencies))

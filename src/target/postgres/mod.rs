@@ -25,7 +25,6 @@ use tokio_postgres::{Client, error::SqlState};
 
 use self::{admin::Admin, own_table::OwnTable, socket::Connector};
 pub use self::{
-    info::{Probe, ServerInfo},
     options::{ConnectOptions, OptionsError},
     pool::{PgLease, PgPool},
     session::PgSession,
@@ -34,7 +33,8 @@ use crate::{
     rows::{Generator, RowSet, Verification},
     strategy::quoted,
     target::{
-        Operation, PoolSettings, ServerSample, TableSettings, TableSource, Target, TargetError,
+        Operation, PoolSettings, ServerInfo, ServerSample, TableInfo, TableSettings, TableSource,
+        Target, TargetError,
     },
 };
 
@@ -54,7 +54,8 @@ pub struct PgTarget {
     reset: String,
     /// Reads it.
     copy_out: String,
-    notes: Vec<String>,
+    /// What is known of the table, if it is the user's own.
+    own_table: Option<TableInfo>,
     checkpoint_is_refused: AtomicBool,
 }
 
@@ -106,6 +107,8 @@ impl PgTarget {
                 return Err(error);
             }
         };
+        let is_own = settings.source != TableSource::Article;
+        let own_table = is_own.then(|| table.info());
         Ok(PgTarget {
             options,
             connector,
@@ -117,51 +120,9 @@ impl PgTarget {
             key: table.key,
             reset: table.reset,
             copy_out: table.copy_out,
-            notes: table.notes,
+            own_table,
             checkpoint_is_refused: AtomicBool::new(false),
         })
-    }
-
-    /// Returns what makes the rows of the table, from `seed`.
-    pub fn generator(&self, seed: u64) -> Generator {
-        self.generator.with_seed(seed)
-    }
-
-    /// Returns the name of the table.
-    pub fn table(&self) -> &str {
-        &self.table
-    }
-
-    /// Returns whether there is a column for `RETURNING` to ask back.
-    pub fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
-
-    /// Returns what a reader of the numbers should know of the table.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// Drops the schema and everything in it.
-    ///
-    /// # Errors
-    ///
-    /// [`TargetError`], with the name of what is left behind.
-    pub async fn close(self) -> Result<(), TargetError> {
-        let left_behind = |error: TargetError| {
-            let message = format!("schema {} is left behind: {error}", self.schema);
-            TargetError::Failed { message, sqlstate: None }
-        };
-        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
-        let client = self.admin.client().await.map_err(left_behind)?;
-        let dropped = client.batch_execute(&drop_schema).await;
-        dropped.map_err(|error| left_behind(error::of_session(&error)))
-    }
-
-    /// Asks the server to give up what [`Target::reset_table`] or [`Target::verify`] had it do, for a
-    /// caller that waits for that no longer.
-    pub async fn cancel(&self) {
-        self.admin.cancel().await;
     }
 
     /// Returns the name of batchpilot's schema on the server.
@@ -172,15 +133,6 @@ impl PgTarget {
     /// Returns whether the role may ask for a CHECKPOINT; known once it was tried.
     pub fn may_checkpoint(&self) -> bool {
         !self.checkpoint_is_refused.load(Ordering::Relaxed)
-    }
-
-    /// Asks the server what it is, and measures round trip and commit.
-    ///
-    /// # Errors
-    ///
-    /// See [`TargetError`].
-    pub async fn info(&self) -> Result<ServerInfo, TargetError> {
-        info::collect(self).await.map_err(|error| error::of_session(&error))
     }
 
     async fn checkpoint(&self, client: &Client) -> Result<(), TargetError> {
@@ -230,6 +182,14 @@ fn article_table(schema: &str, settings: &TableSettings) -> OwnTable {
 impl Target for PgTarget {
     type Pool = PgPool;
 
+    fn generator(&self, seed: u64) -> Generator {
+        self.generator.with_seed(seed)
+    }
+
+    fn own_table(&self) -> Option<&TableInfo> {
+        self.own_table.as_ref()
+    }
+
     async fn reset_table(&self) -> Result<(), TargetError> {
         let client = self.admin.client().await?;
         client.batch_execute(&self.reset).await.map_err(|error| {
@@ -253,8 +213,11 @@ impl Target for PgTarget {
     }
 
     async fn sample(&self) -> Result<ServerSample, TargetError> {
-        // Not a new session if it was lost: in the middle of a block nobody may wait for that.
-        let client = self.admin.as_it_is().await;
+        let mut client = self.admin.as_it_is().await;
+        if client.is_closed() {
+            // The caller bounds how long this may take: nobody waits for it in the middle of a block.
+            client = self.admin.client().await?;
+        }
         info::sample(&client, self.version).await.map_err(|error| error::of_session(&error))
     }
 
@@ -270,6 +233,26 @@ impl Target for PgTarget {
         let client = self.admin.client().await?;
         let outcome = verify::verify(&client, &self.copy_out, generator, confirmed, in_doubt).await;
         outcome.map_err(|error| error::of_session(&error))
+    }
+
+    async fn info(&self) -> Result<ServerInfo, TargetError> {
+        info::collect(self).await.map_err(|error| error::of_session(&error))
+    }
+
+    async fn cancel(&self) {
+        self.admin.cancel().await;
+    }
+
+    /// Drops the schema and everything in it.
+    async fn close(self) -> Result<(), TargetError> {
+        let left_behind = |error: TargetError| {
+            let message = format!("schema {} is left behind: {error}", self.schema);
+            TargetError::Failed { message, sqlstate: None }
+        };
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&self.schema));
+        let client = self.admin.client().await.map_err(left_behind)?;
+        let dropped = client.batch_execute(&drop_schema).await;
+        dropped.map_err(|error| left_behind(error::of_session(&error)))
     }
 }
 

@@ -21,7 +21,9 @@ use crate::{
         TableRows, TypeShape, conditions,
     },
     strategy::quoted,
-    target::{ColumnRule, ForeignKeys, TableSettings, TableSource, TargetError, Triggers},
+    target::{
+        ColumnRule, ForeignKeys, TableInfo, TableSettings, TableSource, TargetError, Triggers,
+    },
 };
 
 /// A table that is ready.
@@ -37,6 +39,22 @@ pub(super) struct OwnTable {
     pub(super) copy_out: String,
     /// What a reader of the numbers should know.
     pub(super) notes: Vec<String>,
+}
+
+impl OwnTable {
+    /// What is known of it, for those who plan with it.
+    pub(super) fn info(&self) -> TableInfo {
+        let columns = self.generator.columns();
+        let arrays = columns.iter().filter(|column| column.sql_type.is_array());
+        TableInfo {
+            name: self.name.clone(),
+            columns: columns.len(),
+            arrays: arrays.map(|column| column.name.clone()).collect(),
+            rows_max: self.generator.rows_max(),
+            has_key: self.key.is_some(),
+            notes: self.notes.clone(),
+        }
+    }
 }
 
 /// Makes the table and decides how its rows are made.

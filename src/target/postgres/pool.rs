@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::Error;
@@ -96,6 +96,9 @@ pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, 
     };
     let pool = managed::Pool::builder(sessions)
         .max_size(settings.size_max as usize)
+        // The session used last is used next: where workers are fewer than they were, sessions that
+        // are not needed stay idle, and only those that are have statements made for them.
+        .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(Duration::from_millis(settings.acquire_timeout_ms)))
         .create_timeout(Some(CREATE_TIMEOUT))
         .runtime(Runtime::Tokio1)

@@ -35,6 +35,8 @@ use crate::{
 const COPY_CHUNK_BYTES: usize = 64 * 1024;
 /// Statements kept prepared: full batches, the last one, and what a controller came from.
 const STATEMENTS_MAX: usize = 16;
+/// Rows of all statements kept, at most: the server keeps tree and plan of each, for every session.
+const STATEMENT_ROWS_MAX: u64 = 32_768;
 
 /// One session of PostgreSQL.
 #[derive(Debug)]
@@ -46,7 +48,9 @@ pub struct PgSession {
     key: Option<String>,
     /// The types of parameters that are values, and of those that are arrays of values.
     types: [Arc<[Type]>; 2],
-    statements: HashMap<(Operation, u64), Prepared>,
+    statements: HashMap<(Operation, u64), Kept>,
+    /// Counts uses of statements.
+    uses: u64,
     parameters: Parameters,
     copy_text: copy_text::Encoder,
     /// Set once the connection was lost: tokio-postgres may learn of its end later than we do.
@@ -58,6 +62,13 @@ pub struct PgSession {
 enum Prepared {
     Statement(Statement),
     Text(Arc<str>),
+}
+
+/// A statement, and when it was last used, by the count of uses.
+#[derive(Debug)]
+struct Kept {
+    prepared: Prepared,
+    used: u64,
 }
 
 impl PgSession {
@@ -79,6 +90,7 @@ impl PgSession {
             columns,
             key,
             statements: HashMap::new(),
+            uses: 0,
             parameters: Parameters::default(),
             copy_text: copy_text::Encoder::default(),
             is_lost: false,
@@ -112,9 +124,25 @@ impl PgSession {
         }
     }
 
-    fn statement(&self, operation: Operation, batch_rows: u64) -> Prepared {
+    fn statement(&mut self, operation: Operation, batch_rows: u64) -> Prepared {
         let key = statement_key(operation, batch_rows);
-        self.statements.get(&key).expect("the engine prepares before it inserts").clone()
+        let kept = self.statements.get_mut(&key).expect("the engine prepares before it inserts");
+        self.uses += 1;
+        kept.used = self.uses;
+        kept.prepared.clone()
+    }
+
+    /// Forgets the statements used longest ago, until there is room for one of `rows` rows.
+    fn make_room(&mut self, rows: u64) {
+        let rows_kept =
+            |it: &HashMap<(Operation, u64), Kept>| -> u64 { it.keys().map(|(_, rows)| rows).sum() };
+        while STATEMENTS_MAX <= self.statements.len()
+            || STATEMENT_ROWS_MAX < rows_kept(&self.statements) + rows
+        {
+            let oldest = self.statements.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(key) = oldest.map(|(key, _)| *key) else { return };
+            self.statements.remove(&key);
+        }
     }
 
     async fn insert_rows<B: Batch>(
@@ -133,13 +161,13 @@ impl PgSession {
             }
             let started = clock::now();
             self.parameters.push_rows(&slice);
-            encode += started.elapsed();
+            encode += clock::since(started);
         }
         if operation.strategy == Strategy::Unnest {
             let started = clock::now();
             let shape = Shape { table: &self.table, columns: &self.columns, returning: None };
             unnest::encode(shape, &slices, &mut self.parameters);
-            encode += started.elapsed();
+            encode += clock::since(started);
         }
         let types = &self.types[usize::from(operation.strategy == Strategy::Unnest)];
         let all = 0..self.parameters.count();
@@ -162,7 +190,7 @@ impl PgSession {
             let started = clock::now();
             self.parameters.clear();
             self.parameters.push_rows(&slice);
-            inserted.encode += started.elapsed();
+            inserted.encode += clock::since(started);
             let (client, parameters) = (&self.client, &self.parameters);
             let has_failed = AtomicBool::new(false);
             let rows = 0..parameters.count() / columns;
@@ -207,7 +235,7 @@ impl PgSession {
         while let Some(slice) = batch.next().await {
             let started = clock::now();
             self.encode_copy(is_binary, &slice, &mut data);
-            encode += started.elapsed();
+            encode += clock::since(started);
             if COPY_CHUNK_BYTES <= data.len() {
                 let next = Vec::with_capacity(data.capacity());
                 sink.send(Bytes::from(std::mem::replace(&mut data, next))).await?;
@@ -233,10 +261,14 @@ impl PgSession {
 }
 
 impl Session for PgSession {
-    async fn prepare(&mut self, operation: Operation, batch_rows: u64) -> Result<(), TargetError> {
+    async fn prepare(
+        &mut self,
+        operation: Operation,
+        batch_rows: u64,
+    ) -> Result<bool, TargetError> {
         let key = statement_key(operation, batch_rows);
         if self.statements.contains_key(&key) {
-            return Ok(());
+            return Ok(false);
         }
         let text = self.statement_text(operation, batch_rows);
         let prepared = if operation.prepared {
@@ -245,11 +277,9 @@ impl Session for PgSession {
         } else {
             Prepared::Text(text.into())
         };
-        if STATEMENTS_MAX <= self.statements.len() {
-            self.statements.clear();
-        }
-        self.statements.insert(key, prepared);
-        Ok(())
+        self.make_room(key.1);
+        self.statements.insert(key, Kept { prepared, used: self.uses });
+        Ok(true)
     }
 
     async fn begin(&mut self) -> Result<(), TargetError> {

@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Chance, Change, Cliff, Misfit, Surface, Weather};
+use super::{Chance, Change, Cliff, Climate, Dips, Errors, Misfit, Surface, Weather};
 
 /// Numbers drawn for the server and for the weather do not depend on each other.
 const STREAM_SERVER: u64 = 1;
 const STREAM_WEATHER: u64 = 2;
 /// The weather goes on for a while after the horizon: the last window may end later.
 const AFTER_HORIZON_S: f64 = 120.0;
+/// A limit is at least this many times the p99 that the worse server can keep.
+const LIMIT_SLACK: f64 = 1.25;
+/// Distance of the seeds of blocks, so that those of neighbouring servers do not meet.
+const SEEDS_APART: u64 = 1_000_003;
 
 /// What kind of server, and what happens to it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -79,16 +83,20 @@ impl Family {
         }
     }
 
-    /// Standard deviation of the logarithm of the rate over half a second.
-    fn noise(self) -> f64 {
-        match self {
+    /// What the weather is like there.
+    pub fn climate(self) -> Climate {
+        let noise = match self {
             Family::Quiet => 0.05,
             Family::Noisy => 0.15,
             _ => 0.10,
-        }
+        };
+        let memory_s = if self == Family::SlowNoise { 5.0 } else { 0.5 };
+        let stalls = (self != Family::Quiet).then_some(Dips::STALLS);
+        Climate { noise, memory_s, stalls, ..Climate::CALM }
     }
 
-    fn change(self) -> Change {
+    /// What happens to the server.
+    pub fn change(self) -> Change {
         let fewer_cores = Change { cores_divisor: 4.0, coherence: 10.0, ..Change::NONE };
         match self {
             Family::RoundTrip | Family::LimitRoundTrip => {
@@ -111,7 +119,8 @@ impl Family {
 }
 
 /// How the server gets from the first surface to the second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Course {
     /// It does not.
     Steady,
@@ -122,6 +131,71 @@ pub enum Course {
     },
     /// Evenly, on the log scale, over the whole time.
     Drift,
+}
+
+/// A simulated server as it is described: all that a run on it depends on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SimSettings {
+    /// Seed of the weather, of latencies and of errors.
+    pub seed: u64,
+    /// As it is at first.
+    pub before: Surface,
+    /// As it is after the change; the same where there is none.
+    pub after: Surface,
+    /// How it changes.
+    pub course: Course,
+    /// How long a drift takes, and how long a controller is watched, in seconds.
+    pub horizon_s: f64,
+    /// Most that p99 may be, for those who want the best within it.
+    pub p99_limit_s: Option<f64>,
+    /// What the weather is like.
+    pub climate: Climate,
+    /// What goes wrong.
+    pub errors: Errors,
+}
+
+impl SimSettings {
+    /// Draws a server of a family. A limit is put between the lowest and the best setting of the
+    /// grid.
+    pub fn draw(
+        family: Family,
+        seed: u64,
+        horizon_s: f64,
+        batches: &[u64],
+        workers: &[u32],
+    ) -> SimSettings {
+        let chance = &mut Chance::new(seed, STREAM_SERVER);
+        let mut before = draw_surface(chance, family == Family::Weird);
+        if family.starts_near() {
+            before.round_trip_s = 0.1e-3;
+        }
+        let after = before.changed(family.change());
+        let share = chance.uniform(0.3, 0.8);
+        let p99_limit_s =
+            family.has_limit().then(|| limit_s([&before, &after], share, batches, workers));
+        let course = match family {
+            Family::Drift => Course::Drift,
+            _ if after == before => Course::Steady,
+            _ => Course::At { s: horizon_s / 2.0 },
+        };
+        let (climate, errors) = (family.climate(), Errors::NONE);
+        SimSettings { seed, before, after, course, horizon_s, p99_limit_s, climate, errors }
+    }
+
+    /// Returns what happens in a block: every one begins at second 0, in weather of its own.
+    pub fn case(&self, block: u64) -> Case {
+        let seed = self.seed.wrapping_add(block.wrapping_mul(SEEDS_APART));
+        let length_s = self.horizon_s + AFTER_HORIZON_S;
+        let chance = &mut Chance::new(seed, STREAM_WEATHER);
+        Case {
+            before: self.before.clone(),
+            after: self.after.clone(),
+            course: self.course,
+            horizon_s: self.horizon_s,
+            p99_limit_s: self.p99_limit_s,
+            weather: Weather::draw(chance, length_s, &self.climate),
+        }
+    }
 }
 
 /// One simulated server over time, and what is asked of it.
@@ -142,39 +216,6 @@ pub struct Case {
 }
 
 impl Case {
-    /// Draws a case. A limit is put between the lowest and the best setting of the grid.
-    pub fn draw(
-        family: Family,
-        seed: u64,
-        horizon_s: f64,
-        batches: &[u64],
-        workers: &[u32],
-    ) -> Case {
-        let chance = &mut Chance::new(seed, STREAM_SERVER);
-        let mut before = draw_surface(chance, family == Family::Weird);
-        if family.starts_near() {
-            before.round_trip_s = 0.1e-3;
-        }
-        let after = before.changed(family.change());
-        let share = chance.uniform(0.3, 0.8);
-        let p99_limit_s =
-            family.has_limit().then(|| limit_s([&before, &after], share, batches, workers));
-        let course = match family {
-            Family::Drift => Course::Drift,
-            _ if after == before => Course::Steady,
-            _ => Course::At { s: horizon_s / 2.0 },
-        };
-        let memory_s = if family == Family::SlowNoise { 5.0 } else { 0.5 };
-        let weather = Weather::draw(
-            &mut Chance::new(seed, STREAM_WEATHER),
-            horizon_s + AFTER_HORIZON_S,
-            family.noise(),
-            memory_s,
-            family != Family::Quiet,
-        );
-        Case { before, after, course, horizon_s, p99_limit_s, weather }
-    }
-
     /// How much of the change has happened, from 0 to 1.
     pub fn progress(&self, at_s: f64) -> f64 {
         match self.course {
@@ -186,18 +227,22 @@ impl Case {
 
     /// Mean latency of an operation at a moment, without noise.
     pub fn latency_s(&self, at_s: f64, batch_rows: u64, workers: u32) -> f64 {
+        self.between(at_s, |surface| surface.latency_s(batch_rows, workers))
+    }
+
+    /// What a positive number of both surfaces is at a moment.
+    pub(super) fn between(&self, at_s: f64, of: impl Fn(&Surface) -> f64) -> f64 {
         let share = self.progress(at_s);
-        let before = self.before.latency_s(batch_rows, workers);
+        let before = of(&self.before);
         if share <= 0.0 {
             return before;
         }
-        let after = self.after.latency_s(batch_rows, workers);
-        before.powf(1.0 - share) * after.powf(share)
+        before.powf(1.0 - share) * of(&self.after).powf(share)
     }
 }
 
-/// A binding limit that some setting can keep: a share of the p99 at the best setting, and at
-/// least 2.5 times the lowest p99 there is.
+/// A binding limit that some setting can keep, before and after a change: a share of the p99 at the
+/// best setting, and at least 2.5 times the lowest p99 there is.
 fn limit_s(surfaces: [&Surface; 2], share: f64, batches: &[u64], workers: &[u32]) -> f64 {
     let [before, after] = surfaces;
     let (rows, count, _) = before.best(batches, workers, None).expect("the grid is not empty");
@@ -205,7 +250,10 @@ fn limit_s(surfaces: [&Surface; 2], share: f64, batches: &[u64], workers: &[u32]
         let grid = batches.iter().flat_map(|b| workers.iter().map(move |w| (*b, *w)));
         grid.map(|(b, w)| surface.p99_s(b, w)).fold(f64::INFINITY, f64::min)
     };
-    (share * before.p99_s(rows, count)).max(2.5 * lowest(before).min(lowest(after)))
+    let (lowest_before, lowest_after) = (lowest(before), lowest(after));
+    (share * before.p99_s(rows, count))
+        .max(2.5 * lowest_before.min(lowest_after))
+        .max(LIMIT_SLACK * lowest_before.max(lowest_after))
 }
 
 fn draw_surface(chance: &mut Chance, is_weird: bool) -> Surface {
@@ -255,7 +303,7 @@ mod tests {
     const WORKERS: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
     fn case(family: Family, seed: u64) -> Case {
-        Case::draw(family, seed, 300.0, &BATCHES, &WORKERS)
+        SimSettings::draw(family, seed, 300.0, &BATCHES, &WORKERS).case(0)
     }
 
     #[test]
@@ -278,11 +326,17 @@ mod tests {
 
     #[test]
     fn a_limit_binds_and_can_be_kept() {
-        for seed in 0..50 {
-            let case = case(Family::LimitSlow, seed);
+        for (family, seed) in [Family::LimitSlow, Family::LimitRoundTrip]
+            .into_iter()
+            .flat_map(|family| (0..50).map(move |seed| (family, seed)))
+        {
+            let case = case(family, seed);
             let free = case.before.best(&BATCHES, &WORKERS, None).unwrap().2;
             for surface in [&case.before, &case.after] {
-                assert!(surface.best(&BATCHES, &WORKERS, case.p99_limit_s).is_some(), "{seed}");
+                assert!(
+                    surface.best(&BATCHES, &WORKERS, case.p99_limit_s).is_some(),
+                    "{family:?} {seed}"
+                );
             }
             let held = case.before.best(&BATCHES, &WORKERS, case.p99_limit_s).unwrap().2;
             assert!(held <= free);

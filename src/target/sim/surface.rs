@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** pure: truth is a function of the surface and the setting.
 
+use serde::{Deserialize, Serialize};
+
 use super::Chance;
 
 /// Power of the soft minimum: the larger, the sharper the knee.
@@ -19,7 +21,7 @@ const NORMAL_P99: f64 = 2.326;
 const WAVES: usize = 12;
 
 /// Costs rise by `factor` from somewhat below `at` to somewhat above it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Cliff {
     /// Where, in rows or workers.
     pub at: f64,
@@ -35,13 +37,13 @@ impl Cliff {
 }
 
 /// A sum of cosine waves over the plane of log2 batch rows and log2 workers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Misfit {
     waves: Vec<Wave>,
     amplitude: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 struct Wave {
     per_batch_octave: f64,
     per_worker_octave: f64,
@@ -76,7 +78,7 @@ impl Misfit {
 }
 
 /// A server, its network and its storage.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Surface {
     /// Cores of the server; a share of one is possible.
     pub cores: f64,
@@ -138,8 +140,22 @@ impl Surface {
         }
     }
 
-    /// Mean latency of an operation, in seconds.
+    /// Mean latency of an operation, its own commit included, in seconds.
     pub fn latency_s(&self, batch_rows: u64, workers: u32) -> f64 {
+        self.latency_waiting_s(batch_rows, workers, self.round_trip_s + self.commit_s(workers))
+    }
+
+    /// The same for an operation in a transaction that goes on.
+    pub fn latency_uncommitted_s(&self, batch_rows: u64, workers: u32) -> f64 {
+        self.latency_waiting_s(batch_rows, workers, self.round_trip_s)
+    }
+
+    /// What making a commit durable takes.
+    pub fn commit_s(&self, workers: u32) -> f64 {
+        self.fsync_s * if 1 < workers { 1.5 } else { 1.0 }
+    }
+
+    fn latency_waiting_s(&self, batch_rows: u64, workers: u32, wait_s: f64) -> f64 {
         let rows = batch_rows as f64;
         let workers = f64::from(workers);
         let mut row_cpu_s = self.row_cpu_s * (1.0 + 0.5 * (rows / self.row_knee).powf(1.3));
@@ -149,8 +165,6 @@ impl Surface {
         stretch *= self.worker_cliff.map_or(1.0, |it| it.factor_at(workers));
 
         let cpu_s = (self.operation_cpu_s + row_cpu_s * rows) * stretch;
-        let group = if 1.0 < workers { 1.5 } else { 1.0 };
-        let wait_s = self.round_trip_s + group * self.fsync_s;
         // Each limit as seconds an operation; powers of them are added, so that none is infinite.
         let limits = [(wait_s + cpu_s) / workers, cpu_s / self.cores, self.row_log_s * rows];
         let sum: f64 = limits.iter().map(|it| it.powi(SOFTNESS)).sum();

@@ -8,7 +8,9 @@ use tokio_postgres::Client;
 
 use crate::{
     postgres::check_whole,
-    support::{Desk, Ended, Place, cell, cluster_of, database, ended, own_target, run, verify},
+    support::{
+        Desk, Ended, Place, batchpilot, cell, cluster_of, database, ended, own_target, run, verify,
+    },
 };
 
 const EVERY_TYPE: &str = include_str!("every_type.sql");
@@ -55,7 +57,7 @@ fn cell_of(strategy: &str, more: &str) -> CellPlan {
 async fn check_every_strategy(place: &Place) {
     for keys in ["table.ddl = \"every_type.sql\"", RULES] {
         let target = own(place, keys, EVERY_TYPE).await;
-        let notes = target.notes().join("; ");
+        let notes = target.own_table().unwrap().notes.join("; ");
         assert!(notes.contains("trigger (touch) changes are not compared: touched"), "{notes}");
         let compared = target.generator(1).compared().len();
         assert_eq!(compared, target.generator(1).columns().len() - 1);
@@ -308,7 +310,7 @@ async fn a_table_like_one_of_the_database_leaves_that_as_it_was() {
     assert!(problem.contains("there is no table `app.order`"), "{problem}");
 
     let target = own(&place, like, "").await;
-    let notes = target.notes().join("; ");
+    let notes = target.own_table().unwrap().notes.join("; ");
     for words in ["foreign key orders_customer_fkey", "like app.orders", "(loud)", "compared: note"]
     {
         assert!(notes.contains(words), "{words}: {notes}");
@@ -418,5 +420,33 @@ async fn the_command_line_names_the_table_and_says_where_a_mistake_is() {
     let record = batchpilot::record::read(&desk.only_run()).unwrap();
     let plan: &Plan = &record.plan;
     assert_eq!(plan.table.name, "parts");
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// What a search measures after it runs within the same limits: 5 columns a row, 32,767 keys.
+#[tokio::test]
+async fn a_search_keeps_to_the_columns_and_to_the_keys_there_are() {
+    let (place, desk) = (database().await, Desk::new());
+    let schema = "CREATE TABLE parts (id smallint PRIMARY KEY, a int, b int, c text, d boolean)";
+    std::fs::write(desk.path().join("schema.sql"), schema).unwrap();
+    let scenario = desk.scenario(
+        "name = \"own\"\ntable.ddl = \"schema.sql\"\n\
+         [[cells]]\nname = \"search\"\nstrategy = \"multi_row\"\n",
+    );
+    let mut command = batchpilot();
+    command.arg("tune").arg(scenario).args(["--workers", "1-2", "--search", "2s"]);
+    command.args(["--repetitions", "2", "--url", &place.url()]).arg("--out").arg(desk.out());
+    let ended = ended(command).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.starts_with("VALID: "), "{ended:?}");
+    let record = batchpilot::record::read(&desk.only_run()).unwrap();
+    let plan: &Plan = &record.plan;
+    assert_eq!(plan.cells[0].controller.unwrap().bounds.batch_rows(), (1, 13_107));
+    assert!(2 <= plan.tuning.as_ref().unwrap().contenders.len(), "{:?}", plan.tuning);
+    for block in &record.blocks {
+        assert!(block.is_valid() && block.rows_confirmed <= 32_767, "{block:?}");
+        assert_eq!(block.errors.len(), 0, "{block:?}");
+    }
+    assert!(record.complete);
     assert_eq!(place.schemas().await, Vec::<String>::new());
 }

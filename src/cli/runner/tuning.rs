@@ -1,0 +1,355 @@
+//! Searches for the best setting, measures what it found beside what that has to beat, and follows
+//! the server after that.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use super::{Run, Signals, Steering};
+use crate::{
+    clock,
+    plan::{Plan, Role, Setting, Stop},
+    record::{self, WindowRow},
+    target::Target,
+    verdict::{Seen, rows_in_flight, seen},
+};
+
+/// The article's setting.
+const ARTICLE: Setting = Setting { batch_rows: 1_000, workers: 5 };
+/// The one setting to take where nothing can be measured: of all on the grid the one with the
+/// highest mean share of the best, over the servers 0 to 99 of each of the arena's families quiet,
+/// mid, noisy and weird.
+const STATIC_DEFAULT: Setting = Setting { batch_rows: 861, workers: 12 };
+/// Share of the found setting's rate in the search at which a smaller one is worth measuring.
+const SMALLER_RATE: f64 = 0.95;
+/// Share of its rows in flight that is smaller to speak of.
+const SMALLER_ROWS: f64 = 0.8;
+/// Operations, one after the other, that a block after the search is long enough for, as far as this
+/// allows: the last ones end while others no longer start.
+const LATENCIES: f64 = 10.0;
+const BLOCK_MAX_S: f64 = 5.0;
+/// Length and rows of one block of following: its table is read back at its end, and takes about
+/// 100 bytes a row on the server's disk.
+const FOLLOW_BLOCK_S: f64 = 300.0;
+const FOLLOW_ROWS_MAX: u64 = 25_000_000;
+
+/// How to search.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Search {
+    /// Time for the whole of it.
+    pub(in crate::cli) time: Duration,
+    /// A controller that rests for so long has found what it sought.
+    pub(in crate::cli) rest: Duration,
+    /// Least length of each block after it, in seconds, and how many each setting has.
+    pub(in crate::cli) contest: (f64, u32),
+    /// How long to go on steering after the answer.
+    pub(in crate::cli) follow: Option<Duration>,
+}
+
+/// What a search of a cell found.
+#[derive(Clone, Debug)]
+struct Found {
+    cell: usize,
+    setting: Setting,
+    seen: Vec<Seen>,
+}
+
+impl Found {
+    /// The rate that the search saw at the setting; 0 if it keeps no limit, or was never seen.
+    fn worth(&self, limit_ns: Option<f64>) -> f64 {
+        let own = self.seen.iter().find(|it| it.setting == self.setting);
+        own.filter(|it| keeps(it, limit_ns)).map_or(0.0, |it| it.rows_per_s)
+    }
+
+    /// The best rate that the search saw at any setting that keeps the limit. Early rounds are too
+    /// short for a controller to have come to what it saw.
+    fn promise(&self, limit_ns: Option<f64>) -> f64 {
+        let known = self.seen.iter().filter(|it| it.is_credible() && keeps(it, limit_ns));
+        known.map(|it| it.rows_per_s).fold(0.0, f64::max)
+    }
+
+    /// About how long an operation of the setting takes.
+    fn latency_s(&self) -> f64 {
+        match self.worth(None) {
+            rate if 0.0 < rate => rows_in_flight(self.setting) as f64 / rate,
+            _ => 0.0,
+        }
+    }
+}
+
+fn keeps(seen: &Seen, limit_ns: Option<f64>) -> bool {
+    limit_ns.is_none_or(|limit_ns| seen.service_ns_p99 as f64 <= limit_ns)
+}
+
+fn limit_ns(plan: &Plan, cell: usize) -> Option<f64> {
+    Some(plan.cells[cell].controller?.p99_limit_ms? * 1e6)
+}
+
+impl<T: Target> Run<T> {
+    /// Searches, and measures what was found. Returns what goes on steering: nothing, if the run was
+    /// told to stop.
+    pub(super) async fn tune(
+        &mut self,
+        search: &Search,
+        signals: &Signals,
+    ) -> anyhow::Result<Option<Steering>> {
+        self.directory.write(&self.record)?;
+        let field: Vec<usize> = (0..self.record.plan.cells.len()).collect();
+        let seed = self.record.plan.seed;
+        let steering = |cell: &usize| (*cell, Steering::of(&self.record.plan.cells[*cell], seed));
+        let mut steering: BTreeMap<usize, Steering> = field.iter().map(steering).collect();
+        let found = self.search(field, &mut steering, search, signals).await?;
+        if signals.stop.is_cancelled() {
+            self.record.notes.push("stopped by a signal; the blocks that had ended count".into());
+            return Ok(None);
+        }
+        let (winner, settings) = contenders(&self.record.plan, &found);
+        self.record.notes.push(format!(
+            "static default: {} has the highest mean share of the best rate, 80 %, over 400 simulated \
+             servers of which nothing is known",
+            STATIC_DEFAULT.words()
+        ));
+        let (seconds, repetitions) = search.contest;
+        let seconds = (LATENCIES * found[0].latency_s()).clamp(seconds, BLOCK_MAX_S);
+        let blocks = self.record.plan.add_contest(winner, &settings, (seconds, repetitions));
+        self.progress.add(&self.record.plan, blocks.clone());
+        for number in blocks {
+            if signals.stop.is_cancelled() {
+                let note = "stopped by a signal; the blocks that had ended count";
+                self.record.notes.push(note.into());
+                return Ok(None);
+            }
+            let block = self.record.plan.blocks[number];
+            let mut held = Steering::of(&self.record.plan.cells[block.cell], block.seed);
+            self.block(number, &block, &mut held, signals).await?;
+        }
+        Ok(steering.remove(&winner))
+    }
+
+    /// Successive halving: all cells search for an equal share of a round's time, and the better
+    /// half goes on where it was. One cell has one round. Returns what each cell found, the winner
+    /// first.
+    async fn search(
+        &mut self,
+        mut field: Vec<usize>,
+        steering: &mut BTreeMap<usize, Steering>,
+        search: &Search,
+        signals: &Signals,
+    ) -> anyhow::Result<Vec<Found>> {
+        let rounds = field.len().next_power_of_two().trailing_zeros().max(1);
+        let mut ranking: Vec<Found> = Vec::new();
+        for round in 0..rounds {
+            let is_last = round + 1 == rounds;
+            let shares = f64::from(rounds) * field.len() as f64;
+            let blocks = self.record.plan.add_round(&field, round);
+            self.progress.add(&self.record.plan, blocks.clone());
+            for number in blocks.clone() {
+                let block = self.record.plan.blocks[number];
+                let steering = steering.get_mut(&block.cell).expect("every cell is steered");
+                steering.seconds = Some(search.time.as_secs_f64() / shares);
+                steering.watch.rest = is_last.then_some(search.rest);
+                self.block(number, &block, steering, signals).await?;
+                if signals.stop.is_cancelled() {
+                    return Ok(ranking);
+                }
+            }
+            let mut found = self.found(&field, &blocks, steering)?;
+            let limit_ns = limit_ns(&self.record.plan, field[0]);
+            found.sort_by(|a, b| b.promise(limit_ns).total_cmp(&a.promise(limit_ns)));
+            field = found.iter().map(|it| it.cell).take(found.len().div_ceil(2)).collect();
+            ranking.retain(|it| found.iter().all(|new| new.cell != it.cell));
+            ranking.splice(0..0, found);
+        }
+        Ok(ranking)
+    }
+
+    /// What the controllers of these cells call the best, and what the windows of a round say.
+    fn found(
+        &self,
+        field: &[usize],
+        blocks: &Range<usize>,
+        steering: &BTreeMap<usize, Steering>,
+    ) -> anyhow::Result<Vec<Found>> {
+        let windows = record::read_windows(self.directory.path())?;
+        let plan = &self.record.plan;
+        let found = |&cell: &usize| {
+            let is_own =
+                |it: &&WindowRow| blocks.contains(&it.block) && plan.blocks[it.block].cell == cell;
+            let setting = steering[&cell].watch.incumbent.unwrap_or(plan.cells[cell].setting());
+            Found { cell, setting, seen: seen(windows.iter().filter(is_own)) }
+        };
+        Ok(field.iter().map(found).collect())
+    }
+
+    /// Goes on steering for some time, or until it is told to stop: that is how most of it ends, and
+    /// leaves a complete record.
+    pub(super) async fn follow(
+        &mut self,
+        time: Duration,
+        mut steering: Steering,
+        signals: &Signals,
+    ) -> anyhow::Result<()> {
+        let started = clock::now();
+        steering.watch.rest = None;
+        steering.ends_when_told = true;
+        let mut repetition = 0;
+        while clock::since(started) < time && !signals.stop.is_cancelled() {
+            let left = time.saturating_sub(clock::since(started)).as_secs_f64();
+            let seconds = left.clamp(1.0, FOLLOW_BLOCK_S);
+            let stop = Stop { rows: Some(FOLLOW_ROWS_MAX), seconds: Some(seconds) };
+            let number = self.record.plan.add_follow(repetition, stop);
+            self.progress.add(&self.record.plan, number..number + 1);
+            let block = self.record.plan.blocks[number];
+            steering.seconds = Some(seconds);
+            self.block(number, &block, &mut steering, signals).await?;
+            if self.record.blocks.len() == number {
+                // Told to stop before it had begun.
+                self.record.plan.blocks.truncate(number);
+            }
+            repetition += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Chooses what is measured after the search, and why: what was found, the runner-up, a smaller one,
+/// and the two settings that it has to beat. Returns the cell that won, too.
+fn contenders(plan: &Plan, found: &[Found]) -> (usize, Vec<(usize, Setting, Vec<Role>)>) {
+    let winner = found.first().expect("a search has cells");
+    let limit_ns = limit_ns(plan, winner.cell);
+    let mut all: Vec<(usize, Setting, Vec<Role>)> = Vec::new();
+    let mut add = |cell: usize, setting: Setting, role: Role| match all
+        .iter_mut()
+        .find(|it| (it.0, it.1) == (cell, setting))
+    {
+        Some(known) => known.2.push(role),
+        None => all.push((cell, setting, vec![role])),
+    };
+    add(winner.cell, winner.setting, Role::Found);
+    let known = || {
+        let others = winner.seen.iter().filter(|it| it.setting != winner.setting);
+        others.filter(|it| it.is_credible() && keeps(it, limit_ns))
+    };
+    // Of several strategies the next is the runner-up; of one, the next setting.
+    match found.get(1) {
+        Some(second) => add(second.cell, second.setting, Role::RunnerUp),
+        None => known().take(1).for_each(|it| add(winner.cell, it.setting, Role::RunnerUp)),
+    }
+    let rate = SMALLER_RATE * winner.worth(limit_ns);
+    let rows = SMALLER_ROWS * rows_in_flight(winner.setting) as f64;
+    let is_smaller =
+        |it: &&Seen| rate <= it.rows_per_s && (rows_in_flight(it.setting) as f64) < rows;
+    let smaller = known().filter(is_smaller).min_by_key(|it| rows_in_flight(it.setting));
+    smaller.into_iter().for_each(|it| add(winner.cell, it.setting, Role::Smaller));
+    let bounds = plan.cells[winner.cell].controller.expect("a search moves settings").bounds;
+    add(winner.cell, bounds.nearest(ARTICLE), Role::Article);
+    add(winner.cell, bounds.nearest(STATIC_DEFAULT), Role::StaticDefault);
+    (winner.cell, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        arena,
+        controller::{Bounds, Grid},
+        scenario::Scenario,
+        target::sim::Family,
+    };
+
+    /// Mean share of the best rate over servers of the families without a change or a limit.
+    fn mean_share(seeds: Range<u64>) -> Vec<(Setting, f64)> {
+        let grid = Grid::new(&Bounds::WIDE);
+        let mut shares: BTreeMap<(u64, u32), f64> = BTreeMap::new();
+        let families = [Family::Quiet, Family::Mid, Family::Noisy, Family::Weird];
+        let servers = families.len() as f64 * (seeds.end - seeds.start) as f64;
+        for family in families {
+            for seed in seeds.clone() {
+                let surface = arena::draw(family, seed).before;
+                let best = surface.best(grid.batches(), grid.workers(), None).unwrap().2;
+                for setting in grid.cells().map(|it| grid.setting(it)) {
+                    let rate = surface.rows_per_s(setting.batch_rows, setting.workers);
+                    *shares.entry((setting.batch_rows, setting.workers)).or_default() +=
+                        rate / best / servers;
+                }
+            }
+        }
+        let of = |((batch_rows, workers), share)| (Setting { batch_rows, workers }, share);
+        shares.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_static_default_is_the_best_that_knows_nothing() {
+        let shares = mean_share(0..100);
+        let (best, share) = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert_eq!(*best, STATIC_DEFAULT, "{share}");
+    }
+
+    fn seen(batch_rows: u64, workers: u32, rows_per_s: f64, p99_ms: u64) -> Seen {
+        let (windows, operations) = (2, 1_000);
+        let (setting, service_ns_p99) = (Setting { batch_rows, workers }, p99_ms * 1_000_000);
+        Seen { setting, windows, operations, rows_per_s, service_ns_p99 }
+    }
+
+    fn found(cell: usize, mut seen: Vec<Seen>) -> Found {
+        let setting = seen[0].setting;
+        seen.sort_by(|a, b| b.rows_per_s.total_cmp(&a.rows_per_s));
+        Found { cell, setting, seen }
+    }
+
+    fn plan(controller: &str) -> Plan {
+        let cell = |name: &str| {
+            format!(
+                "[[cells]]\nname = '{name}'\nstrategy = 'unnest'\ncontroller = {{{controller}}}\n"
+            )
+        };
+        let text = format!("name = 'tune'\n{}{}", cell("a"), cell("b"));
+        let scenario = Scenario::parse(&text, "test.toml").unwrap().scenario;
+        Plan::resolve(&scenario).unwrap().into_search()
+    }
+
+    fn words(settings: &[(usize, Setting, Vec<Role>)]) -> Vec<String> {
+        let words = |(cell, setting, roles): &(usize, Setting, Vec<Role>)| {
+            let roles: Vec<&str> = roles.iter().map(|it| it.name()).collect();
+            format!("{cell}: {} ({})", setting.words(), roles.join(", "))
+        };
+        settings.iter().map(words).collect()
+    }
+
+    #[test]
+    fn what_was_found_meets_what_it_has_to_beat() {
+        let search = vec![
+            seen(4_096, 8, 600.0, 50),
+            seen(8_192, 8, 610.0, 90),
+            seen(1_024, 8, 575.0, 20),
+            seen(512, 4, 500.0, 10),
+        ];
+        let (winner, settings) = contenders(&plan(""), &[found(0, search.clone())]);
+        assert_eq!(winner, 0);
+        let expected = [
+            "0: 4,096 x 8 (found)",
+            "0: 8,192 x 8 (runner-up)",
+            "0: 1,024 x 8 (smaller)",
+            "0: 1,000 x 5 (article)",
+        ];
+        assert_eq!(words(&settings)[..4], expected);
+        assert_eq!(settings[4].1, STATIC_DEFAULT);
+
+        // A setting that breaks the limit is not worth measuring.
+        let (_, settings) = contenders(&plan("p99_limit_ms = 60"), &[found(0, search)]);
+        assert_eq!(words(&settings)[1], "0: 1,024 x 8 (runner-up, smaller)");
+    }
+
+    #[test]
+    fn of_several_strategies_the_second_is_the_runner_up_and_bounds_hold_for_all() {
+        let ranking =
+            [found(1, vec![seen(100, 2, 600.0, 5)]), found(0, vec![seen(200, 2, 500.0, 5)])];
+        let plan = plan("batch_rows = [10, 200], workers = [1, 2]");
+        let (winner, settings) = contenders(&plan, &ranking);
+        assert_eq!(winner, 1);
+        let expected = [
+            "1: 100 x 2 (found)",
+            "0: 200 x 2 (runner-up)",
+            "1: 200 x 2 (article, static default)",
+        ];
+        assert_eq!(words(&settings), expected);
+    }
+}

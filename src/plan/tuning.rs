@@ -1,0 +1,226 @@
+//! A search for the best setting, planned as it goes: rounds of blocks that a controller steers, then
+//! blocks of what it found beside what that has to beat.
+
+use std::ops::Range;
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+use super::{BlockPlan, CellPlan, OnError, Plan, Setting, Stop, block_seed};
+use crate::strategy::Strategy;
+
+/// What a search is made of.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct TuningPlan {
+    /// The cells that search, as indexes into [`Plan::cells`].
+    pub searches: Vec<usize>,
+    /// The one of them that found the best; `None` until the search is over.
+    pub winner: Option<usize>,
+    /// What is measured after the search, the setting that was found first.
+    pub contenders: Vec<Contender>,
+    /// The cell that follows the server after the answer, if any.
+    pub follow: Option<usize>,
+}
+
+/// A cell that is measured after the search.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Contender {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// Why it is measured.
+    pub roles: Vec<Role>,
+}
+
+/// Why a setting is measured after the search.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The search calls it the best.
+    Found,
+    /// The next best that the search saw.
+    RunnerUp,
+    /// Fewer rows in flight, and in the search about as fast.
+    Smaller,
+    /// What the article runs with.
+    Article,
+    /// The one setting to take where nothing can be measured.
+    StaticDefault,
+}
+
+impl Role {
+    /// The role in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Found => "found",
+            Role::RunnerUp => "runner-up",
+            Role::Smaller => "smaller",
+            Role::Article => "article",
+            Role::StaticDefault => "static default",
+        }
+    }
+}
+
+impl Plan {
+    /// Turns a plan of controlled cells into a search: its blocks are planned as it goes.
+    pub fn into_search(mut self) -> Plan {
+        assert!(self.cells.iter().all(|cell| cell.controller.is_some()), "a search moves settings");
+        let searches = (0..self.cells.len()).collect();
+        self.tuning = Some(TuningPlan { searches, ..TuningPlan::default() });
+        self.blocks.clear();
+        self.repetitions = 1;
+        self
+    }
+
+    fn tuning_mut(&mut self) -> &mut TuningPlan {
+        self.tuning.as_mut().expect("only a search has rounds and contenders")
+    }
+
+    /// Adds a round of the search, a block a cell in random order. Returns the blocks' numbers.
+    pub fn add_round(&mut self, cells: &[usize], round: u32) -> Range<usize> {
+        let start = self.blocks.len();
+        let mut order = cells.to_vec();
+        order.shuffle(&mut Pcg64Mcg::seed_from_u64(block_seed(self.seed, round)));
+        let seed = block_seed(self.seed, round);
+        let block = |cell| BlockPlan { cell, repetition: round, seed };
+        self.blocks.extend(order.into_iter().map(block));
+        start..self.blocks.len()
+    }
+
+    /// Adds the settings to be measured after the search: as cells like `search` each, without a
+    /// controller, in interleaved blocks. Returns the blocks' numbers.
+    pub fn add_contest(
+        &mut self,
+        search: usize,
+        settings: &[(usize, Setting, Vec<Role>)],
+        (seconds, repetitions): (f64, u32),
+    ) -> Range<usize> {
+        let first = self.cells.len();
+        let has_strategies = 1 < self.tuning_mut().searches.len();
+        for (like, setting, roles) in settings {
+            let stop = Stop { rows: self.rows_max, seconds: Some(seconds) };
+            let cell = contender(&self.cells[*like], *setting, stop);
+            let strategy = if has_strategies { cell.strategy.name() } else { "" };
+            let name = format!("{} {strategy} {}", roles[0].name(), setting.words());
+            let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+            self.cells.push(CellPlan { name, ..cell });
+        }
+        let cells = settings.iter().zip(first..);
+        let contenders =
+            cells.map(|((_, _, roles), cell)| Contender { cell, roles: roles.clone() });
+        let contenders = contenders.collect();
+        let tuning = self.tuning_mut();
+        (tuning.winner, tuning.contenders) = (Some(search), contenders);
+        self.repetitions = repetitions;
+        let start = self.blocks.len();
+        let blocks = super::interleave(settings.len(), repetitions, self.seed);
+        self.blocks.extend(blocks.into_iter().map(|it| BlockPlan { cell: first + it.cell, ..it }));
+        start..self.blocks.len()
+    }
+
+    /// Adds a block that goes on steering, as the winner of the search does. Returns its number.
+    pub fn add_follow(&mut self, repetition: u32, stop: Stop) -> usize {
+        let winner = self.tuning_mut().winner.expect("what was found is followed");
+        let cell = match self.tuning_mut().follow {
+            Some(cell) => cell,
+            None => {
+                let cell = CellPlan { name: "follow".to_owned(), ..self.cells[winner].clone() };
+                self.cells.push(cell);
+                self.cells.len() - 1
+            }
+        };
+        self.tuning_mut().follow = Some(cell);
+        let rows = stop.rows.into_iter().chain(self.rows_max).min();
+        self.cells[cell].stop = Stop { rows, ..stop };
+        let seed = block_seed(self.seed, repetition);
+        self.blocks.push(BlockPlan { cell, repetition, seed });
+        self.blocks.len() - 1
+    }
+}
+
+fn contender(search: &CellPlan, setting: Setting, stop: Stop) -> CellPlan {
+    let Setting { batch_rows, workers } = setting;
+    let strategy = match search.strategy {
+        Strategy::Pipelined { in_flight } => {
+            let most = u32::try_from(batch_rows).unwrap_or(u32::MAX);
+            Strategy::Pipelined { in_flight: in_flight.min(most) }
+        }
+        other => other,
+    };
+    let mut pool = search.pool;
+    (pool.size_max, pool.idle_min) = (workers, workers);
+    CellPlan {
+        strategy,
+        batch_rows,
+        workers,
+        pool,
+        controller: None,
+        on_error: OnError::Collect,
+        stop,
+        ..search.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::scenario::Scenario;
+
+    fn search(strategies: &[&str]) -> Plan {
+        let cell = |it: &&str| {
+            format!("[[cells]]\nname = 'search {it}'\nstrategy = '{it}'\ncontroller = {{}}\n")
+        };
+        let cells: String = strategies.iter().map(cell).collect();
+        let text = format!("name = 'tune'\n{cells}");
+        let scenario = Scenario::parse(&text, "test.toml").unwrap().scenario;
+        Plan::resolve(&scenario).unwrap().into_search()
+    }
+
+    #[test]
+    fn what_follows_a_search_has_no_more_rows_than_unique_columns_have_values() {
+        let mut plan = search(&["multi_row"]);
+        plan.rows_max = Some(7);
+        let setting = Setting { batch_rows: 1_000, workers: 5 };
+        plan.add_contest(0, &[(0, setting, vec![Role::Found])], (1.5, 1));
+        assert_eq!(plan.cells[1].stop, Stop { rows: Some(7), seconds: Some(1.5) });
+        plan.add_follow(0, Stop { rows: Some(9), seconds: Some(5.0) });
+        assert_eq!(plan.cells[2].stop, Stop { rows: Some(7), seconds: Some(5.0) });
+    }
+
+    #[test]
+    fn a_search_is_planned_as_it_goes() {
+        let mut plan = search(&["multi_row", "pipelined"]);
+        assert!(plan.blocks.is_empty());
+        assert_eq!(plan.add_round(&[0, 1], 0), 0..2);
+        assert_eq!(plan.add_round(&[1], 1), 2..3);
+        let cells: BTreeSet<usize> = plan.blocks[..2].iter().map(|it| it.cell).collect();
+        assert_eq!((cells.len(), plan.blocks[2].cell, plan.blocks[2].repetition), (2, 1, 1));
+
+        let setting = |batch_rows, workers| Setting { batch_rows, workers };
+        let settings = [
+            (1, setting(64, 3), vec![Role::Found, Role::Smaller]),
+            (0, setting(1_000, 5), vec![Role::Article]),
+        ];
+        assert_eq!(plan.add_contest(1, &settings, (1.5, 4)), 3..11);
+        let found = &plan.cells[2];
+        assert_eq!(found.name, "found pipelined 64 x 3");
+        assert_eq!(plan.cells[3].name, "article multi_row 1,000 x 5");
+        assert_eq!((found.setting(), found.controller), (setting(64, 3), None));
+        assert_eq!(found.strategy, Strategy::Pipelined { in_flight: 64 });
+        assert_eq!((found.pool.size_max, found.pool.idle_min), (3, 3));
+        let tuning = plan.tuning.clone().unwrap();
+        assert_eq!((tuning.winner, tuning.contenders[1].cell), (Some(1), 3));
+        for repetition in plan.blocks[3..].chunks(2) {
+            let cells: BTreeSet<usize> = repetition.iter().map(|it| it.cell).collect();
+            assert_eq!(cells, BTreeSet::from([2, 3]));
+            assert_eq!(repetition[0].seed, repetition[1].seed, "the same rows for both");
+        }
+
+        let stop = Stop { rows: Some(9), seconds: Some(5.0) };
+        assert_eq!((plan.add_follow(0, stop), plan.add_follow(1, stop)), (11, 12));
+        assert_eq!((plan.cells.len(), plan.cells[4].name.as_str()), (5, "follow"));
+        assert!(plan.cells[4].controller.is_some() && plan.cells[4].stop == stop);
+    }
+}

@@ -1,0 +1,253 @@
+//! `steering.svg`: what controllers did over time: rows a second, batch rows, workers and p99 in each
+//! window, with what the controller was about, and what disturbed it.
+
+use plotters::style::RGBColor;
+
+use super::{
+    axis::{Axis, short, short_ns},
+    canvas::{Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below},
+    marker::{AUTOVACUUM, CLAIMED, CLIENT_BOUND, MEASURED, legend_entry},
+};
+use crate::record::{JournalRow, Record, WindowRow};
+
+const WIDTH: f64 = 1100.0;
+const LEFT: f64 = 110.0;
+const RIGHT: f64 = WIDTH - 20.0;
+const PANEL_HEIGHT: f64 = 110.0;
+const PANEL_GAP: f64 = 22.0;
+const HEAD: f64 = 40.0;
+const FOOT: f64 = 44.0;
+/// More blocks would make the plot too long to take in.
+const BLOCKS_MAX: usize = 6;
+const LOOKING: RGBColor = RGBColor(0xe8, 0xf1, 0xf8);
+const ALARMED: RGBColor = RGBColor(0xfb, 0xe9, 0xd9);
+const ERRORS: RGBColor = RGBColor(0xc0, 0x1f, 0x2e);
+/// States in which nothing is looked for, and those in which something is wrong.
+const CALM: [&str; 2] = ["cruise", "hold"];
+const WORRIED: [&str; 3] = ["guard", "brace", "backoff"];
+
+/// A block that a controller steered.
+struct Block<'a> {
+    name: String,
+    windows: Vec<&'a WindowRow>,
+    decisions: Vec<&'a JournalRow>,
+    p99_limit_ns: Option<f64>,
+}
+
+impl Block<'_> {
+    fn end_s(&self) -> f64 {
+        let last = self.windows.last();
+        last.map_or(1e-3, |it| (it.start_ms + it.length_ms) / 1e3).max(1e-3)
+    }
+}
+
+/// Draws what controllers did, or nothing if none ran.
+pub fn steering(record: &Record, windows: &[WindowRow], journal: &[JournalRow]) -> Option<String> {
+    let (blocks, left_out) = blocks(record, windows, journal);
+    if blocks.is_empty() {
+        return None;
+    }
+    let mut description = vec![
+        "A point a window, against the time since the block's start; grey: windows in which \
+         operations of two settings ended. p99: service latency."
+            .to_owned(),
+    ];
+    if 0 < left_out {
+        description.push(format!(
+            "Shown: the first {BLOCKS_MAX} blocks; windows.csv and journal.jsonl hold {left_out} more."
+        ));
+    }
+    let top = top_below(&description) + 40.0;
+    let height = HEAD + 4.0 * (PANEL_HEIGHT + PANEL_GAP) + FOOT;
+    let title = format!("{}: what the controller did", record.plan.title);
+    let size = (WIDTH, top + height * blocks.len() as f64);
+    Some(draw(size, &title, &description, |canvas| {
+        paint_legend(canvas, top - 24.0);
+        for (index, block) in blocks.iter().enumerate() {
+            paint_block(canvas, block, top + height * index as f64);
+        }
+    }))
+}
+
+fn blocks<'a>(
+    record: &Record,
+    windows: &'a [WindowRow],
+    journal: &'a [JournalRow],
+) -> (Vec<Block<'a>>, usize) {
+    let mut numbers: Vec<usize> = journal.iter().map(|row| row.block).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let left_out = numbers.len().saturating_sub(BLOCKS_MAX);
+    numbers.truncate(BLOCKS_MAX);
+    let block = |number: usize| {
+        let decisions: Vec<&JournalRow> = journal.iter().filter(|it| it.block == number).collect();
+        let first = decisions.first()?;
+        let cell = record.plan.cells.iter().find(|cell| cell.name == first.cell)?;
+        let limit_ms = cell.controller.and_then(|it| it.p99_limit_ms);
+        let name = format!("{}, block {number}: {}", first.cell, first.policy.name());
+        let windows = windows.iter().filter(|it| it.block == number).collect();
+        Some(Block { name, windows, decisions, p99_limit_ns: limit_ms.map(|it| it * 1e6) })
+    };
+    (numbers.into_iter().filter_map(block).filter(|it| !it.windows.is_empty()).collect(), left_out)
+}
+
+fn paint_legend(canvas: &Canvas<'_>, y: f64) {
+    let band = |color: RGBColor| {
+        move |(x, y): Point| canvas.rectangle((x - 11.0, y - 6.0), (x + 11.0, y + 6.0), color, 1.0)
+    };
+    let next = legend_entry(canvas, (16.0, y), "it looks for a better setting", band(LOOKING));
+    let next = legend_entry(canvas, (next, y), "it doubts the server", band(ALARMED));
+    let next = legend_entry(canvas, (next, y), "a checkpoint began", |(x, y)| {
+        paint_checkpoint(canvas, x, y - 6.0, y + 7.0);
+    });
+    let next = legend_entry(canvas, (next, y), "autovacuum ran", |(x, y)| {
+        canvas.rectangle((x - 11.0, y - 2.0), (x + 11.0, y + 2.0), AUTOVACUUM, 1.0);
+    });
+    let next = legend_entry(canvas, (next, y), "pushed back or errors", |(x, y)| {
+        canvas.line(&[(x, y - 6.0), (x, y + 6.0)], Stroke::new(ERRORS, 2.0));
+    });
+    legend_entry(canvas, (next, y), "client bound", |(x, y)| {
+        canvas.rectangle((x - 11.0, y - 6.0), (x + 11.0, y + 6.0), CLIENT_BOUND, 0.45);
+    });
+}
+
+fn paint_checkpoint(canvas: &Canvas<'_>, x: f64, top: f64, bottom: f64) {
+    canvas.line(&[(x, top), (x, bottom)], Stroke { alpha: 0.4, ..Stroke::new(CLAIMED, 1.0) });
+    canvas.polygon(&[(x - 4.5, top), (x + 4.5, top), (x, top + 7.0)], CLAIMED);
+}
+
+/// One quantity over time.
+struct Panel {
+    name: &'static str,
+    /// What it shows of a window, if there is anything to show.
+    of: fn(&WindowRow) -> Option<f64>,
+    label: fn(f64) -> String,
+}
+
+const PANELS: [Panel; 4] = [
+    Panel { name: "rows/s", of: |it| (0 < it.rows).then_some(it.rows_per_s), label: short },
+    Panel { name: "batch rows", of: |it| Some(it.batch_rows as f64), label: short },
+    Panel { name: "workers", of: |it| Some(f64::from(it.workers)), label: short },
+    Panel {
+        name: "p99",
+        of: |it| (0 < it.operations).then_some(it.service_ns_p99 as f64),
+        label: short_ns,
+    },
+];
+
+fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
+    canvas.text((16.0, top + 10.0), &block.name, Font::new(TEXT, INK).bold(), Align::Left);
+    let x = Axis::linear((0.0, block.end_s()), (LEFT, RIGHT));
+    let mut panel_top = top + HEAD;
+    for (index, panel) in PANELS.iter().enumerate() {
+        let bottom = panel_top + PANEL_HEIGHT;
+        paint_states(canvas, block, &x, panel_top, bottom);
+        let limit = block.p99_limit_ns.filter(|_| panel.name == "p99");
+        let values = block.windows.iter().filter_map(|it| (panel.of)(it)).chain(limit);
+        let y = value_axis(values, index == 0, (bottom, panel_top));
+        paint_value_axis(canvas, &y, panel, panel_top, bottom);
+        if let Some(limit) = limit {
+            let at = y.at(limit);
+            canvas.dashed(&[(LEFT, at), (RIGHT, at)], Stroke::new(ERRORS, 1.5));
+            let font = Font::new(SMALL, ERRORS);
+            canvas.text((RIGHT - 4.0, at - 8.0), "limit", font, Align::Right);
+        }
+        paint_windows(canvas, block, panel, (&x, &y));
+        if index == 0 {
+            paint_disturbances(canvas, block, &x, panel_top, bottom);
+        }
+        panel_top = bottom + PANEL_GAP;
+    }
+    paint_time_axis(canvas, &x, panel_top - PANEL_GAP);
+}
+
+/// Rates from 0; all else is compared by its ratio.
+fn value_axis(values: impl Iterator<Item = f64>, is_rate: bool, pixels: (f64, f64)) -> Axis {
+    let (least, most) = values.fold((f64::MAX, 0.0_f64), |(a, b), it| (a.min(it), b.max(it)));
+    if most <= 0.0 {
+        return Axis::linear((0.0, 1.0), pixels);
+    }
+    if is_rate {
+        Axis::linear((0.0, most * 1.1), pixels)
+    } else {
+        Axis::log((least / 1.5, most * 1.5), pixels)
+    }
+}
+
+fn paint_value_axis(canvas: &Canvas<'_>, y: &Axis, panel: &Panel, top: f64, bottom: f64) {
+    let mut last = f64::MAX;
+    for tick in y.ticks(panel.label) {
+        let at = y.at(tick.value);
+        let Some(text) = tick.label.filter(|_| 16.0 <= last - at) else { continue };
+        canvas.line(&[(LEFT, at), (RIGHT, at)], Stroke::new(GRID, 1.0));
+        canvas.text((LEFT - 6.0, at), &text, Font::new(SMALL, INK), Align::Right);
+        last = at;
+    }
+    canvas.line(&[(LEFT, top), (LEFT, bottom), (RIGHT, bottom)], Stroke::new(MUTED, 1.0));
+    canvas.text_upwards((24.0, f64::midpoint(top, bottom)), panel.name, Font::new(TEXT, INK));
+}
+
+fn paint_states(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
+    let ends = block.decisions.iter().skip(1).map(|it| it.at_s).chain([block.end_s()]);
+    for (decision, end_s) in block.decisions.iter().zip(ends) {
+        let state = decision.state.as_str();
+        if CALM.contains(&state) {
+            continue;
+        }
+        let color = if WORRIED.contains(&state) { ALARMED } else { LOOKING };
+        canvas.rectangle((x.at(decision.at_s), top), (x.at(end_s), bottom), color, 1.0);
+    }
+}
+
+fn paint_windows(canvas: &Canvas<'_>, block: &Block<'_>, panel: &Panel, (x, y): (&Axis, &Axis)) {
+    let middle = |it: &WindowRow| x.at((it.start_ms + it.length_ms / 2.0) / 1e3);
+    let mut line: Vec<Point> = Vec::new();
+    for window in &block.windows {
+        let Some(value) = (panel.of)(window) else { continue };
+        let point = (middle(window), y.at(value));
+        if window.mixed {
+            canvas.circle(point, 1.5, MUTED, 0.5);
+        } else {
+            line.push(point);
+        }
+    }
+    if 1 < line.len() {
+        canvas.line(&line, Stroke { alpha: 0.5, ..Stroke::new(MEASURED, 1.25) });
+    }
+    line.iter().for_each(|point| canvas.circle(*point, 1.75, MEASURED, 1.0));
+}
+
+fn paint_disturbances(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
+    for window in &block.windows {
+        let (from, to) =
+            (x.at(window.start_ms / 1e3), x.at((window.start_ms + window.length_ms) / 1e3));
+        if window.client_bound {
+            canvas.rectangle((from, top), (to, bottom), CLIENT_BOUND, 0.45);
+        }
+        if 0 < window.autovacuum_workers.unwrap_or(0) {
+            canvas.rectangle((from, top - 5.0), (to, top - 1.5), AUTOVACUUM, 1.0);
+        }
+        if 0 < window.pushed_back + window.errors {
+            let at = f64::midpoint(from, to);
+            canvas.line(&[(at, bottom - 9.0), (at, bottom)], Stroke::new(ERRORS, 1.5));
+        }
+        if 0 < window.checkpoints.unwrap_or(0) {
+            paint_checkpoint(canvas, f64::midpoint(from, to), top, bottom);
+        }
+    }
+}
+
+fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64) {
+    let mut last = f64::MIN;
+    for tick in x.ticks(short) {
+        let at = x.at(tick.value);
+        canvas.line(&[(at, bottom), (at, bottom + 4.0)], Stroke::new(MUTED, 1.0));
+        if let Some(label) = tick.label.filter(|_| 40.0 <= at - last) {
+            canvas.text((at, bottom + 13.0), &label, Font::new(SMALL, INK), Align::Center);
+            last = at;
+        }
+    }
+    let center = (f64::midpoint(LEFT, RIGHT), bottom + 30.0);
+    let text = "time since the block's start, s";
+    canvas.text(center, text, Font::new(TEXT, INK), Align::Center);
+}

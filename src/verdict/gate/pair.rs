@@ -1,0 +1,98 @@
+//! What the gate compares: two neighbouring blocks, one of each arm.
+
+use serde::{Deserialize, Serialize};
+
+/// What a block of one arm measured, its guard left out.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Block {
+    /// Rows confirmed.
+    pub rows: u64,
+    /// How long that took, in seconds; positive.
+    pub seconds: f64,
+    /// Service latency of an operation, in seconds, 95th percentile.
+    pub latency_s_p95: f64,
+    /// Its 99th percentile.
+    pub latency_s_p99: f64,
+    /// Share of the CPU time that the hypervisor took; 0 where that is not known.
+    pub steal: f64,
+}
+
+/// Two blocks that ran one after the other, in either order.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Pair {
+    /// Of the arm that is compared with.
+    pub base: Block,
+    /// Of the arm that is judged.
+    pub head: Block,
+}
+
+/// What may fail a check.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Rows confirmed a second. Less is worse.
+    RowsPerS,
+    /// The 95th percentile of an operation's service latency. More is worse. It sees what group
+    /// commit hides from the rate.
+    LatencyP95,
+    /// The 99th percentile. It never fails a check: too few operations of a block are beyond it.
+    LatencyP99,
+}
+
+impl Block {
+    /// Rows a second. A block in which nothing was confirmed counts as half a row: leaving it out
+    /// would be kind to the arm that stood still.
+    pub fn rows_per_s(&self) -> f64 {
+        assert!(0.0 < self.seconds && self.seconds.is_finite(), "a block of {} s", self.seconds);
+        (self.rows as f64).max(0.5) / self.seconds
+    }
+
+    /// A latency, or the whole block if nothing was confirmed in it: it took that long at least.
+    fn latency_s(&self, latency_s: f64) -> f64 {
+        if self.rows == 0 { self.seconds } else { latency_s.max(1e-9) }
+    }
+}
+
+impl Metric {
+    /// The logarithm of how much better head was: below 0 where it was worse.
+    pub(super) fn gain(self, pair: &Pair) -> f64 {
+        let (base, head) = (&pair.base, &pair.head);
+        let latencies = |of: fn(&Block) -> f64| base.latency_s(of(base)) / head.latency_s(of(head));
+        let ratio = match self {
+            Metric::RowsPerS => head.rows_per_s() / base.rows_per_s(),
+            Metric::LatencyP95 => latencies(|it| it.latency_s_p95),
+            Metric::LatencyP99 => latencies(|it| it.latency_s_p99),
+        };
+        ratio.ln()
+    }
+
+    /// The gain of head being worse by a share: 0.1 is a tenth fewer rows/s, or a tenth more
+    /// latency.
+    pub(super) fn gain_of_worse(self, share: f64) -> f64 {
+        match self {
+            Metric::RowsPerS => (1.0 - share).ln(),
+            Metric::LatencyP95 | Metric::LatencyP99 => -(1.0 + share).ln(),
+        }
+    }
+
+    /// The share by which head is worse at a gain; below 0 if it is better.
+    pub(super) fn worse_of_gain(self, gain: f64) -> f64 {
+        match self {
+            Metric::RowsPerS => 1.0 - gain.exp(),
+            Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp() - 1.0,
+        }
+    }
+
+    /// The ratio head : base at a gain, as it was measured.
+    pub(super) fn ratio_of_gain(self, gain: f64) -> f64 {
+        match self {
+            Metric::RowsPerS => gain.exp(),
+            Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp(),
+        }
+    }
+
+    /// Returns whether more of it is worse.
+    pub(super) fn is_latency(self) -> bool {
+        self != Metric::RowsPerS
+    }
+}

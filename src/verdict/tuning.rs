@@ -1,0 +1,582 @@
+//! What a search for the best setting came to: which setting to use, what the others give, and how
+//! sure that is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CellVerdict, cells};
+use crate::{
+    plan::{Contender, Role, Setting, TuningPlan},
+    record::{JournalRow, Record, WindowRow, is_resting},
+    stats::{
+        self, Estimate,
+        format::{interval, number, time_ns, time_us, times},
+    },
+};
+
+/// Share of the best rate that a smaller setting must reach to be recommended in its place.
+const AS_GOOD: f64 = 0.98;
+/// Share of the best rate within which settings are one plateau.
+const PLATEAU: f64 = 0.95;
+/// A silence that is worth a sentence.
+const SILENCE_MIN_S: f64 = 5.0;
+
+/// What a search saw of a setting, in windows that hold nothing else.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Seen {
+    /// The setting.
+    pub setting: Setting,
+    /// Windows.
+    pub windows: usize,
+    /// Operations that ended in them.
+    pub operations: u64,
+    /// Median of the windows' rates.
+    pub rows_per_s: f64,
+    /// Median of the windows' 99th percentiles of service latency, in nanoseconds.
+    pub service_ns_p99: u64,
+}
+
+impl Seen {
+    /// Whether enough operations ended for a rate: one that begins in a window and ends in the next
+    /// counts there with all of its rows.
+    pub fn is_credible(&self) -> bool {
+        2 * u64::from(self.setting.workers) <= self.operations
+    }
+}
+
+/// What a search came to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Tuning {
+    /// The cell to use: the least rows in flight within 2 % of the best. `None` if no setting keeps
+    /// the limit, or none was measured.
+    pub recommended: Option<usize>,
+    /// The fastest cell that keeps the limit.
+    pub best: Option<usize>,
+    /// Most that p99 of the service latency may be, in milliseconds.
+    pub p99_limit_ms: Option<f64>,
+    /// What was measured after the search.
+    pub contenders: Vec<ContenderVerdict>,
+    /// Where settings are about as good as the best one seen.
+    pub plateau: Option<Plateau>,
+    /// The search that won.
+    pub search: SearchVerdict,
+}
+
+/// What is known of a setting that was measured after the search.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ContenderVerdict {
+    /// Index of its cell.
+    pub cell: usize,
+    /// Why it was measured.
+    pub roles: Vec<Role>,
+    /// The strategy's name.
+    pub strategy: String,
+    /// The setting.
+    pub setting: Setting,
+    /// Rows a second.
+    pub rows_per_s: Option<Estimate>,
+    /// Those of the best over these, paired by repetition.
+    pub best_over_it: Option<Estimate>,
+    /// 99th percentile of the service latency, in nanoseconds.
+    pub service_ns_p99: u64,
+    /// Whether it keeps the limit; `None` without one.
+    pub keeps_limit: Option<bool>,
+}
+
+/// Settings that the search saw within 5 % of the fastest.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Plateau {
+    /// Least and most rows an operation.
+    pub batch_rows: (u64, u64),
+    /// Least and most workers.
+    pub workers: (u32, u32),
+    /// Settings on it.
+    pub settings: usize,
+    /// Settings that the search saw at all, often enough.
+    pub settings_seen: usize,
+}
+
+/// How the search went.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct SearchVerdict {
+    /// Its time in seconds, of the cell that won, all rounds together.
+    pub seconds: f64,
+    /// When its controller came to rest for good; `None` if it was still searching.
+    pub settled_after_s: Option<f64>,
+    /// Windows.
+    pub windows: usize,
+    /// Windows that held one setting and no error.
+    pub windows_clean: usize,
+    /// Windows in which the server pushed back.
+    pub windows_pushed_back: usize,
+    /// Windows in which the client was the limit.
+    pub windows_client_bound: usize,
+    /// Least workers at which the server pushed back.
+    pub pushed_back_at_workers: Option<u32>,
+    /// Longest time in which no operation ended, in seconds.
+    pub silent_s: f64,
+}
+
+/// Returns what a cell's windows say of each setting, the fastest first. The last window of a block is
+/// left out: operations end in it, and none starts.
+pub fn seen<'a>(windows: impl Iterator<Item = &'a WindowRow>) -> Vec<Seen> {
+    let mut by_setting: BTreeMap<(u64, u32), Vec<&WindowRow>> = BTreeMap::new();
+    let windows: Vec<&WindowRow> = windows.collect();
+    let last: BTreeMap<usize, u64> = windows.iter().map(|it| (it.block, it.window)).collect();
+    for window in windows.into_iter().filter(|it| is_clean(it) && last[&it.block] != it.window) {
+        by_setting.entry((window.batch_rows, window.workers)).or_default().push(window);
+    }
+    let sum_up = |((batch_rows, workers), windows): ((u64, u32), Vec<&WindowRow>)| {
+        let rates: Vec<f64> = windows.iter().map(|it| it.rows_per_s).collect();
+        let mut tails: Vec<u64> = windows.iter().map(|it| it.service_ns_p99).collect();
+        tails.sort_unstable();
+        Seen {
+            setting: Setting { batch_rows, workers },
+            windows: windows.len(),
+            operations: windows.iter().map(|it| it.operations).sum(),
+            rows_per_s: stats::median(&rates),
+            service_ns_p99: tails[tails.len() / 2],
+        }
+    };
+    let mut all: Vec<Seen> = by_setting.into_iter().map(sum_up).collect();
+    all.sort_by(|a, b| b.rows_per_s.total_cmp(&a.rows_per_s));
+    all
+}
+
+fn is_clean(window: &WindowRow) -> bool {
+    let is_empty = window.operations == 0 || window.rows_per_s <= 0.0;
+    !(window.mixed || is_empty || 0 < window.pushed_back || 0 < window.errors)
+}
+
+/// Rows in flight: what a setting takes in memory, and what is lost with the client.
+pub fn rows_in_flight(setting: Setting) -> u64 {
+    setting.batch_rows * u64::from(setting.workers)
+}
+
+/// Judges a search; `None` for a run that is none, or whose search is not over.
+pub(super) fn judge(
+    record: &Record,
+    cells: &[CellVerdict],
+    journal: &[JournalRow],
+    windows: &[WindowRow],
+) -> Option<Tuning> {
+    let plan = record.plan.tuning.as_ref()?;
+    let winner = plan.winner?;
+    let controller = record.plan.cells[winner].controller?;
+    let is_of_winner =
+        |block: usize| record.plan.blocks.get(block).is_some_and(|it| it.cell == winner);
+    let own: Vec<&WindowRow> = windows.iter().filter(|it| is_of_winner(it.block)).collect();
+    let decisions: Vec<&JournalRow> = journal.iter().filter(|it| is_of_winner(it.block)).collect();
+    let limit_ns = controller.p99_limit_ms.map(|ms| ms * 1e6);
+    let contenders = judge_contenders(record, cells, plan, limit_ns);
+    let best = best_of(&contenders);
+    let with_ratio = |it: ContenderVerdict| ContenderVerdict {
+        best_over_it: best.and_then(|best| cells::speedup(record, best, it.cell)),
+        ..it
+    };
+    let contenders: Vec<ContenderVerdict> = contenders.into_iter().map(with_ratio).collect();
+    Some(Tuning {
+        recommended: best.and_then(|best| recommend(&contenders, best)),
+        best,
+        p99_limit_ms: controller.p99_limit_ms,
+        plateau: plateau(&seen(own.iter().copied()), limit_ns),
+        search: judge_search(&own, &decisions),
+        contenders,
+    })
+}
+
+fn judge_contenders(
+    record: &Record,
+    cells: &[CellVerdict],
+    plan: &TuningPlan,
+    limit_ns: Option<f64>,
+) -> Vec<ContenderVerdict> {
+    let judge = |contender: &Contender| {
+        let (cell, verdict) = (&record.plan.cells[contender.cell], &cells[contender.cell]);
+        let p99 = verdict.service_ns_p99;
+        ContenderVerdict {
+            cell: contender.cell,
+            roles: contender.roles.clone(),
+            strategy: cell.strategy.name().to_owned(),
+            setting: cell.setting(),
+            rows_per_s: verdict.rows_per_s,
+            best_over_it: None,
+            service_ns_p99: p99,
+            keeps_limit: limit_ns.map(|limit_ns| 0 < p99 && p99 as f64 <= limit_ns),
+        }
+    };
+    plan.contenders.iter().map(judge).collect()
+}
+
+/// The fastest that keeps the limit.
+fn best_of(contenders: &[ContenderVerdict]) -> Option<usize> {
+    let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
+    let rated = keeping.filter_map(|it| Some((it.cell, it.rows_per_s?.value)));
+    rated.max_by(|a, b| a.1.total_cmp(&b.1)).map(|it| it.0)
+}
+
+/// The least rows in flight that come within 2 % of the best.
+fn recommend(contenders: &[ContenderVerdict], best: usize) -> Option<usize> {
+    let is_as_good = |it: &&ContenderVerdict| {
+        it.cell == best || it.best_over_it.is_some_and(|ratio| ratio.value <= 1.0 / AS_GOOD)
+    };
+    let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
+    let smallest = keeping.filter(is_as_good).min_by_key(|it| rows_in_flight(it.setting));
+    smallest.map(|it| it.cell)
+}
+
+fn plateau(seen: &[Seen], limit_ns: Option<f64>) -> Option<Plateau> {
+    let keeps = |it: &&Seen| limit_ns.is_none_or(|limit_ns| it.service_ns_p99 as f64 <= limit_ns);
+    let known: Vec<&Seen> = seen.iter().filter(|it| it.is_credible()).collect();
+    let top = known.iter().copied().find(keeps)?.rows_per_s;
+    let level: Vec<Setting> = known
+        .iter()
+        .copied()
+        .filter(keeps)
+        .filter(|it| PLATEAU * top <= it.rows_per_s)
+        .map(|it| it.setting)
+        .collect();
+    let rows = level.iter().map(|it| it.batch_rows);
+    let workers = level.iter().map(|it| it.workers);
+    Some(Plateau {
+        batch_rows: (rows.clone().min()?, rows.max()?),
+        workers: (workers.clone().min()?, workers.max()?),
+        settings: level.len(),
+        settings_seen: known.len(),
+    })
+}
+
+fn judge_search(windows: &[&WindowRow], decisions: &[&JournalRow]) -> SearchVerdict {
+    let count = |is: fn(&WindowRow) -> bool| windows.iter().filter(|it| is(it)).count();
+    let mut silent_ms: f64 = 0.0;
+    let mut silence_ms = 0.0;
+    for window in windows {
+        silence_ms = if window.operations == 0 { silence_ms + window.length_ms } else { 0.0 };
+        silent_ms = silent_ms.max(silence_ms);
+    }
+    let pushed_back = windows.iter().filter(|it| 0 < it.pushed_back && !it.mixed);
+    SearchVerdict {
+        seconds: windows.iter().map(|it| it.length_ms).sum::<f64>() / 1e3,
+        settled_after_s: settled_after_s(decisions),
+        windows: windows.len(),
+        windows_clean: count(is_clean),
+        windows_pushed_back: count(|it| 0 < it.pushed_back),
+        windows_client_bound: count(|it| it.client_bound),
+        pushed_back_at_workers: pushed_back.map(|it| it.workers).min(),
+        silent_s: silent_ms / 1e3,
+    }
+}
+
+/// When the controller came to rest on the setting that it ended with, all rounds together.
+fn settled_after_s(decisions: &[&JournalRow]) -> Option<f64> {
+    let last = decisions.last()?;
+    let rests = |it: &&&JournalRow| is_resting(&it.state) && it.incumbent == last.incumbent;
+    let resting = decisions.iter().rev().take_while(rests).count();
+    let first = decisions.get(decisions.len() - resting)?;
+    let before = decisions[..decisions.len() - resting].iter();
+    let earlier: BTreeMap<usize, f64> =
+        before.filter(|it| it.block != first.block).map(|it| (it.block, it.at_s)).collect();
+    Some(first.at_s + earlier.values().sum::<f64>())
+}
+
+impl Tuning {
+    /// Returns whether a limit was asked for that no setting keeps.
+    pub fn misses_limit(&self) -> bool {
+        self.p99_limit_ms.is_some() && self.best.is_none()
+    }
+
+    fn contender(&self, cell: usize) -> &ContenderVerdict {
+        let found = self.contenders.iter().find(|it| it.cell == cell);
+        found.expect("best and recommended are contenders")
+    }
+
+    /// What to do, in sentences: which setting, what the others give, how sure that is.
+    pub(super) fn answer(&self, windows: &[WindowRow], record: &Record) -> Vec<String> {
+        let mut sentences = Vec::new();
+        match (self.recommended, self.best) {
+            (Some(recommended), Some(best)) => {
+                sentences.push(self.recommendation(recommended));
+                sentences.extend(self.why_not_the_best(recommended, best));
+                sentences.extend(self.others(recommended, best));
+            }
+            _ if self.misses_limit() => sentences.push(self.out_of_reach(windows, record)),
+            _ => sentences.push("No setting was measured after the search.".to_owned()),
+        }
+        sentences.extend(self.plateau.map(plateau_words));
+        sentences.extend(self.how_the_search_went());
+        sentences
+    }
+
+    fn recommendation(&self, cell: usize) -> String {
+        let it = self.contender(cell);
+        let workers = if it.setting.workers == 1 { "1 worker" } else { "workers" };
+        let workers = match it.setting.workers {
+            1 => workers.to_owned(),
+            many => format!("{many} {workers}"),
+        };
+        let rate = it.rows_per_s.map_or_else(String::new, interval);
+        let limit = self.p99_limit_ms.map_or_else(String::new, |limit_ms| {
+            format!(", within the limit of {}", time_us(limit_ms * 1e3))
+        });
+        format!(
+            "Use {} with {} rows an operation and {workers}: {rate} rows/s, p99 {}{limit}.",
+            it.strategy,
+            number(it.setting.batch_rows as f64),
+            time_ns(it.service_ns_p99),
+        )
+    }
+
+    fn why_not_the_best(&self, recommended: usize, best: usize) -> Option<String> {
+        if recommended == best {
+            return None;
+        }
+        let (best, small) = (self.contender(best), self.contender(recommended));
+        let ratio = small.best_over_it?;
+        let relation = match ratio.may_be(1.0) {
+            true => format!("cannot be told apart from it ({})", times(ratio)),
+            false => format!("gives {}", times(ratio)),
+        };
+        Some(format!(
+            "It has the least rows in flight of what comes within 2 % of the best: {} {relation}, \
+             with {} rows/s and p99 {}.",
+            best.setting.words(),
+            best.rows_per_s.map_or_else(String::new, interval),
+            time_ns(best.service_ns_p99),
+        ))
+    }
+
+    /// What the best gives over each of the rest.
+    fn others(&self, recommended: usize, best: usize) -> Vec<String> {
+        let best_words = self.contender(best).setting.words();
+        let rest = self.contenders.iter().filter(|it| it.cell != recommended && it.cell != best);
+        let words = |it: &ContenderVerdict| {
+            let roles: Vec<&str> = it.roles.iter().map(|role| role.name()).collect();
+            let name = format!("{} {} ({})", it.strategy, it.setting.words(), roles.join(", "));
+            let (Some(rate), Some(ratio)) = (it.rows_per_s, it.best_over_it) else {
+                return format!("{name}: no block of it is valid.");
+            };
+            let limit = match it.keeps_limit {
+                Some(false) => {
+                    format!("; its p99 of {} misses the limit", time_ns(it.service_ns_p99))
+                }
+                _ => String::new(),
+            };
+            let relation = match ratio.may_be(1.0) {
+                true => format!("cannot be told apart from {best_words} ({})", times(ratio)),
+                false => format!("{best_words} gives {} as much", times(ratio)),
+            };
+            format!("{name}: {} rows/s; {relation}{limit}.", interval(rate))
+        };
+        rest.map(words).collect()
+    }
+
+    /// The lowest p99 that was found, where none is low enough.
+    fn out_of_reach(&self, windows: &[WindowRow], record: &Record) -> String {
+        let limit_ms = self.p99_limit_ms.unwrap_or_default();
+        let searches = record.plan.tuning.iter().flat_map(|it| &it.searches);
+        let searched: Vec<usize> = searches.copied().collect();
+        let is_searched = |it: &&WindowRow| {
+            record.plan.blocks.get(it.block).is_some_and(|block| searched.contains(&block.cell))
+        };
+        let of_search = seen(windows.iter().filter(is_searched));
+        let of_search = of_search.iter().map(|it| (it.service_ns_p99, it.setting, "in the search"));
+        let measured = self.contenders.iter().filter(|it| 0 < it.service_ns_p99);
+        let measured = measured.map(|it| (it.service_ns_p99, it.setting, "measured after it"));
+        let lowest = of_search.chain(measured).min_by_key(|it| it.0);
+        let lowest = lowest.map_or_else(String::new, |(p99, setting, when)| {
+            format!(": the lowest found is {} at {} ({when})", time_ns(p99), setting.words())
+        });
+        format!("No setting keeps p99 within {} here{lowest}.", time_us(limit_ms * 1e3))
+    }
+
+    fn how_the_search_went(&self) -> Vec<String> {
+        let search = &self.search;
+        let settled = match search.settled_after_s {
+            Some(settled_s) => format!("settled after {} s", number(tenths(settled_s))),
+            None => {
+                "had not settled when its time was over; a longer --search may find more".into()
+            }
+        };
+        let mut sentences = vec![format!(
+            "The search took {} s and {settled}; {} of {} windows held one setting and no error.",
+            number(tenths(search.seconds)),
+            search.windows_clean,
+            search.windows,
+        )];
+        if let Some(workers) = search.pushed_back_at_workers {
+            sentences.push(format!(
+                "The server pushed back in {} windows, with {workers} workers or more: they were \
+                 left alone from then on.",
+                search.windows_pushed_back
+            ));
+        }
+        if search.windows < search.windows_client_bound * 5 {
+            sentences.push(format!(
+                "The client was the limit in {} of {} windows: the server may take more.",
+                search.windows_client_bound, search.windows
+            ));
+        }
+        if SILENCE_MIN_S <= search.silent_s {
+            let silence = Duration::from_secs_f64(search.silent_s).as_secs();
+            sentences.push(format!("For {silence} s of the search no operation ended."));
+        }
+        sentences
+    }
+}
+
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
+}
+
+fn plateau_words(plateau: Plateau) -> String {
+    let span = |low: f64, high: f64| match low < high {
+        true => format!("{} to {}", number(low), number(high)),
+        false => number(low),
+    };
+    let Plateau { batch_rows, workers, settings, settings_seen } = plateau;
+    format!(
+        "Plateau: {settings} of {settings_seen} settings that the search saw often enough lie \
+         within 5 % of the fastest, from {} rows and {} workers.",
+        span(batch_rows.0 as f64, batch_rows.1 as f64),
+        span(workers.0.into(), workers.1.into()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::WindowRow;
+
+    fn window(
+        block: usize,
+        number: u64,
+        setting: (u64, u32),
+        operations: u64,
+        rate: f64,
+    ) -> WindowRow {
+        let window = crate::measure::WindowSummary {
+            index: number,
+            length: Duration::from_millis(500),
+            batch_rows: setting.0,
+            workers: setting.1,
+            operations,
+            service_ns_p99: 5_000_000,
+            ..Default::default()
+        };
+        WindowRow { rows_per_s: rate, ..WindowRow::new(block, "search", 0, &window) }
+    }
+
+    #[test]
+    fn a_rate_is_of_windows_that_hold_nothing_else() {
+        let mixed = WindowRow { mixed: true, ..window(0, 2, (100, 4), 50, 9_000.0) };
+        let errors = WindowRow { errors: 1, ..window(0, 3, (100, 4), 50, 9_000.0) };
+        let windows = [
+            window(0, 0, (100, 4), 50, 1_000.0),
+            window(0, 1, (100, 4), 50, 1_200.0),
+            mixed,
+            errors,
+            window(0, 4, (100, 4), 50, 800.0),
+            window(0, 5, (200, 4), 6, 3_000.0),
+            window(0, 6, (100, 4), 50, 0.0),
+            // The last of a block.
+            window(0, 7, (100, 4), 50, 9_000.0),
+            window(1, 0, (100, 4), 50, 1_000.0),
+            window(1, 1, (100, 4), 50, 9_000.0),
+        ];
+        let all = seen(windows.iter());
+        assert_eq!(all.len(), 2);
+        assert!(!all[0].is_credible(), "6 operations of 4 workers say little: {all:?}");
+        let slow = all[1];
+        assert!((slow.rows_per_s - 1_000.0).abs() < 1e-9, "{slow:?}");
+        assert_eq!((slow.windows, slow.operations, slow.service_ns_p99), (4, 200, 5_000_000));
+        assert!(seen([].into_iter()).is_empty());
+    }
+
+    fn contender(
+        cell: usize,
+        (batch_rows, workers): (u64, u32),
+        rate: f64,
+        keeps_limit: Option<bool>,
+    ) -> ContenderVerdict {
+        let of = |value: f64| Estimate { value, low: Some(value), high: Some(value), n: 3 };
+        ContenderVerdict {
+            cell,
+            roles: vec![Role::Found],
+            strategy: "unnest".to_owned(),
+            setting: Setting { batch_rows, workers },
+            rows_per_s: Some(of(rate)),
+            best_over_it: Some(of(1_000.0 / rate)),
+            service_ns_p99: 1,
+            keeps_limit,
+        }
+    }
+
+    #[test]
+    fn the_smallest_within_2_percent_is_recommended() {
+        let contenders = [
+            contender(0, (8_000, 8), 1_000.0, None),
+            contender(1, (1_000, 8), 985.0, None),
+            contender(2, (500, 8), 970.0, None),
+        ];
+        let best = best_of(&contenders).unwrap();
+        assert_eq!((best, recommend(&contenders, best)), (0, Some(1)));
+        let limited = [
+            contender(0, (8_000, 8), 1_200.0, Some(false)),
+            contender(1, (1_000, 8), 1_000.0, Some(true)),
+        ];
+        let best = best_of(&limited).unwrap();
+        assert_eq!((best, recommend(&limited, best)), (1, Some(1)));
+        assert_eq!(best_of(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
+    }
+
+    fn decision(block: usize, at_s: f64, state: &str, batch_rows: u64) -> JournalRow {
+        let setting = Setting { batch_rows, workers: 4 };
+        JournalRow {
+            block,
+            cell: "search".to_owned(),
+            window: None,
+            at_s,
+            policy: serde_json::from_str("\"pilot\"").unwrap(),
+            state: state.to_owned(),
+            before: setting,
+            after: setting,
+            incumbent: setting,
+            reason: String::new(),
+            grounds: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn it_settled_when_it_came_to_rest_on_what_it_ended_with() {
+        let rows = [
+            decision(0, 1.0, "survey", 10),
+            decision(0, 2.0, "cruise", 10),
+            decision(0, 5.0, "cruise", 20),
+            decision(1, 0.0, "search", 20),
+            decision(1, 3.0, "cruise", 20),
+            decision(1, 4.0, "cruise", 20),
+        ];
+        let settled = |count: usize| {
+            let rows: Vec<&JournalRow> = rows[..count].iter().collect();
+            settled_after_s(&rows)
+        };
+        let of = |seconds: f64| Some(seconds);
+        assert_eq!([settled(0), settled(1), settled(4)], [None, None, None]);
+        assert_eq!([settled(3), settled(6)], [of(5.0), of(8.0)], "5 s of the first block count");
+    }
+
+    #[test]
+    fn the_plateau_is_what_lies_near_the_fastest() {
+        let windows = [
+            window(0, 0, (100, 4), 50, 1_000.0),
+            window(0, 1, (400, 2), 50, 960.0),
+            window(0, 2, (10, 2), 50, 500.0),
+            window(0, 3, (10, 2), 50, 500.0),
+        ];
+        let found = plateau(&seen(windows.iter()), None).unwrap();
+        assert_eq!((found.batch_rows, found.workers), ((100, 400), (2, 4)));
+        assert_eq!((found.settings, found.settings_seen), (2, 3));
+        assert_eq!(plateau(&seen(windows.iter()), Some(1.0)), None, "none keeps 1 ns");
+    }
+}
