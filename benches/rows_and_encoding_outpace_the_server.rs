@@ -1,7 +1,10 @@
 //! What the client does to each row, apart from any server: build it, encode it, write its
 //! statement. A server takes about a million rows a second; these must be far above that.
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    sync::{Arc, LazyLock},
+};
 
 use batchpilot::{
     rows::{Generator, RowRange, RowSlice},
@@ -29,7 +32,8 @@ fn slice() -> RowSlice {
 }
 
 fn shape() -> Shape<'static> {
-    Shape { table: "users", columns: generator().columns(), returning: false }
+    static COLUMNS: LazyLock<Generator> = LazyLock::new(generator);
+    Shape { table: "users", columns: COLUMNS.columns(), returning: None }
 }
 
 /// Rows a second that one thread builds, by rows a chunk.
@@ -95,7 +99,7 @@ fn encodings(criterion: &mut Criterion) {
 }
 
 fn byte_count(parameters: &Parameters) -> usize {
-    (0..parameters.count()).map(|index| parameters.get(index).len()).sum()
+    (0..parameters.count()).map(|index| parameters.get(index).map_or(0, <[u8]>::len)).sum()
 }
 
 /// The text of a statement of many rows: written once for each size of batch and session.

@@ -4,6 +4,7 @@
 
 mod control;
 mod sim;
+mod table;
 mod tuning;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,6 @@ pub use self::{
 pub use crate::controller::Setting;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
-    rows::Generator,
     scenario::{self, Scenario},
     strategy::Strategy,
     target::{PoolSettings, TableSettings, sim::SimSettings},
@@ -47,6 +47,9 @@ pub struct Plan {
     pub sim: Option<SimSettings>,
     /// The table.
     pub table: TableSettings,
+    /// Most rows of a block, where UNIQUE columns of the table have values for no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_max: Option<u64>,
     /// The cells, in the order of the file.
     pub cells: Vec<CellPlan>,
     /// The blocks, in the order in which they run.
@@ -195,7 +198,7 @@ impl Plan {
         in_range("window_ms", window_ms, 10, 60_000)?;
         let client_threads = scenario.client_threads.unwrap_or(1);
         in_range("client_threads", u64::from(client_threads), 1, 1_024)?;
-        let table = resolve_table(&scenario.table)?;
+        let table = table::resolve(scenario)?;
         if scenario.cells.is_empty() {
             return Err(PlanError::new("cells", "no cell to measure; add at least one [[cells]]"));
         }
@@ -220,6 +223,7 @@ impl Plan {
             connection: scenario.target.connection.unwrap_or_default(),
             sim: sim::resolve(scenario, seed)?,
             table,
+            rows_max: None,
             blocks: interleave(cells.len(), repetitions, seed),
             cells,
             claims,
@@ -313,26 +317,6 @@ fn block_seed(seed: u64, repetition: u32) -> u64 {
     seed.wrapping_mul(1_000_003).wrapping_add(u64::from(repetition))
 }
 
-fn resolve_table(table: &scenario::Table) -> Result<TableSettings, PlanError> {
-    let name = table.name.clone().unwrap_or_else(|| "users".to_owned());
-    if name.is_empty() || 63 < name.len() || name.contains('\0') {
-        return Err(PlanError::new("table.name", "a table's name has 1 to 63 bytes"));
-    }
-    let columns = Generator::article_user(0).columns();
-    for (index, column) in table.indexes.iter().enumerate() {
-        if !columns.iter().any(|known| known.name == column) {
-            let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
-            let problem = format!("no column `{column}`; columns are {}", known.join(", "));
-            return Err(PlanError::new(format!("table.indexes[{index}]"), problem));
-        }
-    }
-    Ok(TableSettings {
-        name,
-        unlogged: table.unlogged.unwrap_or(false),
-        indexes: table.indexes.clone(),
-    })
-}
-
 fn resolve_cell(
     key: &str,
     cell: &scenario::Cell,
@@ -350,9 +334,8 @@ fn resolve_cell(
     if returning && matches!(strategy, Strategy::CopyText | Strategy::CopyBinary) {
         return Err(PlanError::new(format!("{key}.returning"), "COPY returns no rows; use false"));
     }
-    let columns = Generator::article_user(0).columns().len();
     let pool_size_max = cell.pool.or(scenario.pool).and_then(|pool| pool.size_max);
-    let carrier = (strategy, columns);
+    let carrier = (strategy, table::columns(&scenario.table));
     let controller = control::resolve(key, cell, carrier, pool_size_max, notes)?;
     let start = controller.map(|it| it.controller(0).start().setting);
     let batch_rows = match start {
@@ -405,25 +388,18 @@ fn batch_rows_of(cell: &scenario::Cell) -> u64 {
 fn resolve_batch(
     key: &str,
     cell: &scenario::Cell,
-    (strategy, columns): (Strategy, usize),
+    (strategy, columns): (Strategy, Option<usize>),
     notes: &mut Vec<String>,
 ) -> Result<u64, PlanError> {
     let batch_rows = batch_rows_of(cell);
     in_range(&format!("{key}.batch_rows"), batch_rows, 1, BATCH_ROWS_MAX)?;
-    let most = strategy.batch_rows_max(columns);
-    if batch_rows <= most {
-        return Ok(batch_rows);
-    }
-    if strategy == Strategy::SingleRow {
+    if strategy == Strategy::SingleRow && 1 < batch_rows {
         let problem = "single_row carries one row; use multi_row, or remove the key";
         return Err(PlanError::new(format!("{key}.batch_rows"), problem));
     }
-    notes.push(format!(
-        "{}: batch_rows {batch_rows} clamped to {most}: PostgreSQL takes at most 65,535 \
-         parameters a statement, and a row has {columns}",
-        cell.name
-    ));
-    Ok(most)
+    // Those of the user's own table are known once it is made; `fit` clamps then.
+    let Some(columns) = columns else { return Ok(batch_rows) };
+    Ok(table::clamp(&cell.name, (strategy, columns), batch_rows, notes))
 }
 
 fn resolve_transaction(key: &str, cell: &scenario::Cell) -> Result<Transaction, PlanError> {

@@ -72,7 +72,7 @@ pub fn play(
         seed: server.seed.wrapping_add(CONTROLLER_SEED),
         window: WINDOW,
         client_threads: 1,
-        generator: Generator::article_user(server.seed),
+        generator: &Generator::article_user(server.seed),
         time: Time::Virtual,
     };
     let stop = CancellationToken::new();

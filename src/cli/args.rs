@@ -100,7 +100,9 @@ Examples:
   batchpilot run scenarios/example.toml
   batchpilot run scenarios/example.toml --check
   batchpilot run scenarios/sim/cliff.toml --sim-truth
-  batchpilot run mine.toml --url postgresql://me@db.example/test --strict")]
+  batchpilot run mine.toml --url postgresql://me@db.example/test --strict
+  batchpilot run mine.toml --ddl schema.sql --table orders
+  batchpilot run mine.toml --url postgresql://me@db.example/test --table public.orders")]
 pub(super) struct Run {
     /// Scenario files, run one after the other.
     #[arg(required = true, value_name = "SCENARIO")]
@@ -113,7 +115,27 @@ pub(super) struct Run {
     #[arg(long, conflicts_with = "check")]
     pub(super) sim_truth: bool,
     #[command(flatten)]
+    pub(super) table: OwnTable,
+    #[command(flatten)]
     pub(super) common: Common,
+}
+
+/// A table of the user's own, in place of the scenario's.
+#[derive(Args, Clone, Debug)]
+pub(super) struct OwnTable {
+    /// Fill a table that the statements of this file make; in a schema of batchpilot's own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ddl: Option<PathBuf>,
+    /// With --ddl: which of its tables. Else a table of the database, as schema.table: one made
+    /// like it is filled; the original is only read.
+    #[arg(long, value_name = "NAME")]
+    pub(super) table: Option<String>,
+    /// Leave foreign keys out; a table that has some is refused otherwise.
+    #[arg(long)]
+    pub(super) without_foreign_keys: bool,
+    /// Leave the triggers of --table schema.table out.
+    #[arg(long)]
+    pub(super) without_triggers: bool,
 }
 
 /// `tune`.

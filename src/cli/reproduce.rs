@@ -30,6 +30,6 @@ pub(super) fn run(arguments: &Reproduce) -> anyhow::Result<Exit> {
     let is_bounded = !arguments.full && arguments.repetitions.is_none();
     let time_limit = is_bounded.then_some(TIME_LIMIT);
     let plan = Plan::resolve(&scenario)?;
-    let job = Job { plan, command, url: None, time_limit, search: None };
+    let job = Job { plan, command, url: None, time_limit, source: None, search: None };
     runner::run(job, &arguments.common)
 }

@@ -7,13 +7,14 @@ use std::{
 
 use super::{
     Exit, UsageError,
-    args::{Format, Run},
+    args::{Format, OwnTable, Run},
     runner::{self, Job},
     truth,
 };
 use crate::{
     plan::Plan,
     scenario::{Scenario, ScenarioFile},
+    target::TableSource,
 };
 
 pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
@@ -23,10 +24,14 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
         let file = read(path)?;
         let mut scenario = file.scenario.clone();
         scenario.seed = arguments.common.seed.or(scenario.seed);
-        let plan = resolve(&file, &scenario)?;
+        own_table(&mut scenario, &arguments.table);
+        let mut plan = resolve(&file, &scenario)?;
+        let is_named_here = arguments.table.ddl.is_some();
+        let folder = path.parent().filter(|_| !is_named_here).unwrap_or(Path::new(""));
+        read_ddl(&mut plan, folder)?;
         let command = format!("run {}", path.display());
-        let url = scenario.target.url;
-        jobs.push(Job { plan, command, url, time_limit: None, search: None });
+        let (url, source) = (scenario.target.url, Some(file.source));
+        jobs.push(Job { plan, command, url, time_limit: None, source, search: None });
     }
     if arguments.check {
         for job in &jobs {
@@ -57,6 +62,39 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
         worst = worst.max(exit);
     }
     Ok(worst)
+}
+
+/// What the command line says of the table wins over the scenario.
+fn own_table(scenario: &mut Scenario, arguments: &OwnTable) {
+    let table = &mut scenario.table;
+    match (&arguments.ddl, &arguments.table) {
+        (Some(file), name) => {
+            (table.ddl, table.like) = (Some(file.display().to_string()), None);
+            table.name.clone_from(name);
+        }
+        (None, Some(name)) if table.ddl.is_some() && !name.contains('.') => {
+            table.name = Some(name.clone());
+        }
+        (None, Some(name)) => {
+            (table.ddl, table.like, table.name) = (None, Some(name.clone()), None);
+        }
+        (None, None) => (),
+    }
+    if arguments.without_foreign_keys {
+        table.without_foreign_keys = Some(true);
+    }
+    if arguments.without_triggers {
+        table.without_triggers = Some(true);
+    }
+}
+
+/// Reads the file that the plan's table is made from.
+pub(super) fn read_ddl(plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
+    if let TableSource::Ddl { file, text } = &mut plan.table.source {
+        let read = std::fs::read_to_string(folder.join(&*file));
+        *text = read.map_err(|error| UsageError(format!("cannot read {file}: {error}")))?;
+    }
+    Ok(())
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {

@@ -1,5 +1,6 @@
 //! Runs a plan against a target: block after block, each on disk before the next begins.
 
+mod table;
 mod tuning;
 
 use std::{io::Write as _, path::Path, time::Duration};
@@ -26,7 +27,7 @@ use crate::{
         Record, RecordError, SCHEMA_VERSION, SystemTime, WindowRow,
     },
     report,
-    rows::Generator,
+    scenario::Source,
     target::{
         ServerInfo, Target, TargetError,
         postgres::PgTarget,
@@ -54,6 +55,8 @@ pub(super) struct Job {
     pub(super) url: Option<String>,
     /// No repetition starts that would not end within this time.
     pub(super) time_limit: Option<Duration>,
+    /// The scenario's text, to say where in it something is wrong.
+    pub(super) source: Option<Source>,
     /// How to search, if the plan is a search.
     pub(super) search: Option<Search>,
 }
@@ -129,9 +132,7 @@ async fn run_job(job: Job, common: &Common, signals: Signals) -> anyhow::Result<
         }
     };
     let table = job.plan.table.clone();
-    let generator = Generator::article_user(job.plan.seed);
-    let connect =
-        async { PgTarget::connect(server.options.clone(), &schema_name(), table, generator).await };
+    let connect = async { PgTarget::connect(server.options.clone(), &schema_name(), &table).await };
     let begun = Run::begin(
         job,
         common,
@@ -203,12 +204,6 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
-/// Takes workers down to the sessions that the server has free.
-fn fit(plan: &mut Plan, info: ServerInfo) -> anyhow::Result<ServerInfo> {
-    info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
-    Ok(info)
-}
-
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
 /// time nobody else is there.
 async fn cpu_busy(plan: &Plan) -> Option<f64> {
@@ -220,28 +215,34 @@ async fn cpu_busy(plan: &Plan) -> Option<f64> {
     Some(SystemTime::now()?.busy_since(earlier))
 }
 
-/// Connects, asks the server what it is, and holds the plan to the sessions that it has free; leaves
-/// nothing behind if it cannot, or is told to stop.
+/// Connects, asks the server what it is, and fits the plan to the table and to the sessions that are
+/// free; leaves nothing behind if it cannot, or is told to stop.
 async fn meet<T: Target>(
     connect: impl Future<Output = Result<T, TargetError>>,
-    plan: &mut Plan,
+    (plan, source): (&mut Plan, Option<&Source>),
     progress: &Progress,
     stop: &CancellationToken,
 ) -> anyhow::Result<(T, ServerInfo)> {
     let stopped = || anyhow::anyhow!("stopped before the first block");
     // Not at once: what is half made could not be taken back.
     let target = tokio::select! {
-        target = connect => target?,
+        target = connect => target.map_err(|error| table::explain(error, source))?,
         () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
     };
     progress.say("measuring round trip and commit");
-    let info = tokio::select! {
-        info = target.info() => info.map_err(anyhow::Error::from).and_then(|it| fit(plan, it)),
-        () = stop.cancelled() => {
-            // Its CHECKPOINT may take minutes.
-            drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
-            Err(stopped())
-        }
+    let info = match table::fit(plan, source, &target) {
+        Err(error) => Err(error),
+        Ok(()) => tokio::select! {
+            info = target.info() => info.map_err(anyhow::Error::from).and_then(|info| {
+                info.sessions_free.map_or(Ok(()), |free| plan.clip_workers(free))?;
+                Ok(info)
+            }),
+            () = stop.cancelled() => {
+                // Its CHECKPOINT may take minutes.
+                drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                Err(stopped())
+            }
+        },
     };
     match info {
         Ok(info) => Ok((target, info)),
@@ -284,8 +285,8 @@ impl<T: Target> Run<T> {
         let started = clock::now();
         let load_before = Host::load();
         let cpu_busy_before = cpu_busy(&job.plan).await;
-        let mut plan = job.plan;
-        let met = meet(connect, &mut plan, &progress, stop).await;
+        let (mut plan, source) = (job.plan, job.source.as_ref());
+        let met = meet(connect, (&mut plan, source), &progress, stop).await;
         let (target, info) = match met {
             Ok(met) => met,
             Err(error) => {
@@ -422,7 +423,7 @@ impl<T: Target> Run<T> {
             seed: block.seed,
             window: Duration::from_millis(plan.window_ms),
             client_threads: plan.client_threads,
-            generator: Generator::article_user(block.seed),
+            generator: &target.generator(block.seed),
             time: if plan.sim.is_some() { Time::Virtual } else { Time::Real },
         };
         let enough = signals.stop.child_token();
@@ -475,7 +476,7 @@ impl<T: Target> Run<T> {
         let cell = self.record.plan.cells[block.cell].clone();
         let letters = dead_letters(number, &cell.name, &outcome);
         let target = self.target.as_ref().expect("is there until the run ends");
-        let generator = Generator::article_user(block.seed);
+        let generator = target.generator(block.seed);
         let verification = match outcome.ended {
             Ended::Abandoned => None,
             _ => {

@@ -1,11 +1,11 @@
 //! `tune`: finds the best setting, and says how sure that is.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{
     Exit, UsageError,
     args::Tune,
-    run::{read, resolve},
+    run::{read, read_ddl, resolve},
     runner::{self, Job, Search},
 };
 use crate::{
@@ -25,20 +25,22 @@ const REST: Duration = Duration::from_secs(5);
 const CONTEST_BLOCK_S: f64 = 1.5;
 
 pub(super) fn run(arguments: &Tune) -> anyhow::Result<Exit> {
-    let (plan, command, url) = match &arguments.scenario {
+    let (plan, command, url, source) = match &arguments.scenario {
         None => {
             let mut scenario = of_flags(arguments);
             steer(&mut scenario, arguments)?;
             let plan = Plan::resolve(&scenario).map_err(|error| in_flags(&error))?;
-            (plan, "tune".to_owned(), None)
+            (plan, "tune".to_owned(), None, None)
         }
         Some(path) => {
             let file = read(path)?;
             let mut scenario = file.scenario.clone();
             choose_cells(&mut scenario);
             steer(&mut scenario, arguments)?;
-            let plan = resolve(&file, &scenario)?;
-            (plan, format!("tune {}", path.display()), scenario.target.url)
+            let mut plan = resolve(&file, &scenario)?;
+            read_ddl(&mut plan, path.parent().unwrap_or(Path::new("")))?;
+            let command = format!("tune {}", path.display());
+            (plan, command, scenario.target.url, Some(file.source))
         }
     };
     let time = arguments.search.unwrap_or(match plan.cells.len() {
@@ -56,7 +58,7 @@ pub(super) fn run(arguments: &Tune) -> anyhow::Result<Exit> {
         follow: arguments.follow,
     };
     let plan = plan.into_search();
-    let job = Job { plan, command, url, time_limit: None, search: Some(search) };
+    let job = Job { plan, command, url, time_limit: None, source, search: Some(search) };
     runner::run(job, &arguments.common)
 }
 

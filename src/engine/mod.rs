@@ -43,7 +43,7 @@ pub struct BlockSpec<'a> {
     /// Threads that run the workers; those of the current runtime.
     pub client_threads: u32,
     /// Makes the rows.
-    pub generator: Generator,
+    pub generator: &'a Generator,
     /// Which time the target lives in: a simulated one in virtual time, and without real rows.
     pub time: Time,
 }

@@ -50,7 +50,7 @@ enum Source {
 impl Supply {
     /// Starts to build rows `0..rows_max`; `batch_rows` is a hint for the size of chunks.
     pub(crate) fn start(
-        generator: Generator,
+        generator: &Generator,
         time: Time,
         rows_max: Option<u64>,
         batch_rows: u64,
@@ -59,10 +59,10 @@ impl Supply {
         let source = match time {
             // A simulated target looks at no row, and virtual time does not wait for threads.
             Time::Virtual => Source::Counted,
-            Time::Real => Source::Thread(spawn_builder(generator, rows_max, batch_rows)),
+            Time::Real => Source::Thread(spawn_builder(generator.clone(), rows_max, batch_rows)),
         };
         Supply {
-            generator,
+            generator: generator.clone(),
             rows_left: AtomicU64::new(rows_max),
             rows_reserved: AtomicU64::new(0),
             cursor: Mutex::new(Cursor { source, chunk: None, next: 0 }),
@@ -264,7 +264,7 @@ mod tests {
                 [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (19_000, 10_000)]
             {
                 let generator = Generator::article_user(1);
-                let supply = Supply::start(generator, time, Some(rows), batch_rows);
+                let supply = Supply::start(&generator, time, Some(rows), batch_rows);
                 let mut all = RowSet::default();
                 let mut batches = 0;
                 loop {
@@ -286,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_attempt_gets_the_same_rows() {
-        let supply = Supply::start(Generator::article_user(1), Time::Real, None, 10_000);
+        let supply = Supply::start(&Generator::article_user(1), Time::Real, None, 10_000);
         let mut batch = Reserved::new(&supply, supply.reserve(10_000)).await;
         while batch.next().await.is_some() {}
         batch.rewind();

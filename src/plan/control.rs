@@ -45,6 +45,18 @@ impl ControlPlan {
         }
     }
 
+    /// Holds batches to what an operation can carry; says so, if that changes them.
+    pub(super) fn fit(
+        self,
+        key: &str,
+        carrier: (Strategy, usize),
+        notes: &mut Vec<String>,
+    ) -> Result<ControlPlan, PlanError> {
+        let batch_rows = clip(key, self.bounds.batch_rows(), carrier, notes)?;
+        let bounds = Bounds::new(batch_rows, self.bounds.workers()).expect("both were checked");
+        Ok(ControlPlan { bounds, ..self })
+    }
+
     /// Takes the most workers down to `most`; `None` if even the least are more.
     pub(super) fn with_workers_at_most(self, most: u32) -> Option<ControlPlan> {
         let (low, high) = self.bounds.workers();
@@ -53,11 +65,12 @@ impl ControlPlan {
     }
 }
 
-/// Resolves the controller of a cell; `pool_size_max` is what the scenario says of its pool.
+/// Resolves the controller of a cell. What carries its batches is the strategy, with the columns of a
+/// row as far as they are known; `pool_size_max` is what the scenario says of its pool.
 pub(super) fn resolve(
     key: &str,
     cell: &scenario::Cell,
-    (strategy, columns): (Strategy, usize),
+    carrier: (Strategy, Option<usize>),
     pool_size_max: Option<u32>,
     notes: &mut Vec<String>,
 ) -> Result<Option<ControlPlan>, PlanError> {
@@ -84,7 +97,7 @@ pub(super) fn resolve(
             return Err(PlanError::new(format!("{key}.variance"), problem));
         }
     };
-    let batch_rows = batch_rows(&key, controller.batch_rows, (strategy, columns), notes)?;
+    let batch_rows = batch_rows(&key, controller.batch_rows, carrier, notes)?;
     let workers = workers(&key, controller.workers, pool_size_max)?;
     let bounds = Bounds::new(batch_rows, workers).expect("both were checked");
     let p99_limit_ms = controller.p99_limit_ms;
@@ -134,13 +147,29 @@ fn policy(policy: scenario::Policy) -> Policy {
 fn batch_rows(
     key: &str,
     bounds: Option<[u64; 2]>,
+    (strategy, columns): (Strategy, Option<usize>),
+    notes: &mut Vec<String>,
+) -> Result<(u64, u64), PlanError> {
+    let Some([low, high]) = bounds else {
+        let most = strategy.batch_rows_max(columns.unwrap_or(1));
+        return Ok((1, most.min(BATCH_ROWS_DEFAULT)));
+    };
+    check_ends(&format!("{key}.batch_rows"), low, high, BATCH_ROWS_MAX)?;
+    match columns {
+        Some(columns) => clip(key, (low, high), (strategy, columns), notes),
+        // Those of the user's own table are known once it is made; `ControlPlan::fit` clips then.
+        None => Ok((low, high)),
+    }
+}
+
+fn clip(
+    key: &str,
+    (low, high): (u64, u64),
     (strategy, columns): (Strategy, usize),
     notes: &mut Vec<String>,
 ) -> Result<(u64, u64), PlanError> {
     let key = format!("{key}.batch_rows");
     let most = strategy.batch_rows_max(columns);
-    let Some([low, high]) = bounds else { return Ok((1, most.min(BATCH_ROWS_DEFAULT))) };
-    check_ends(&key, low, high, BATCH_ROWS_MAX)?;
     let carries = match strategy {
         Strategy::MultiRow => format!(
             "multi_row carries at most {most} rows: 65,535 parameters a statement, {columns} a row"

@@ -24,6 +24,13 @@ pub(super) fn resolve(scenario: &Scenario, seed: u64) -> Result<Option<SimSettin
         let problem = "a simulated server has no URL; remove this key or `sim`";
         return Err(PlanError::new("target.url", problem));
     }
+    let table = &scenario.table;
+    for (key, of_ones_own) in [("table.ddl", &table.ddl), ("table.like", &table.like)] {
+        if of_ones_own.is_some() {
+            let problem = "a simulated server makes no tables; remove this key or `sim`";
+            return Err(PlanError::new(key, problem));
+        }
+    }
     if scenario.client_threads.is_some_and(|threads| threads != 1) {
         let problem = "virtual time runs on 1 thread; remove the key";
         return Err(PlanError::new("client_threads", problem));
@@ -288,6 +295,8 @@ mod tests {
         let rows = [
             ("target.url = \"postgresql://a\"\n[sim]", "target.url", "no URL"),
             ("client_threads = 2\n[sim]", "client_threads", "1 thread"),
+            ("table.ddl = \"a.sql\"\n[sim]", "table.ddl", "makes no tables"),
+            ("table.like = \"a.b\"\n[sim]", "table.like", "makes no tables"),
             ("[sim]\nhorizon_s = 0.5", "sim.horizon_s", "0.5 is out of range; expected 1 to"),
             ("[sim.server]\ncores = 0.0", "sim.server.cores", "expected 0.01 to"),
             ("[sim.server]\ntail = nan", "sim.server.tail", "NaN is out of range"),

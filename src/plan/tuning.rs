@@ -98,7 +98,8 @@ impl Plan {
         let first = self.cells.len();
         let has_strategies = 1 < self.tuning_mut().searches.len();
         for (like, setting, roles) in settings {
-            let cell = contender(&self.cells[*like], *setting, seconds);
+            let stop = Stop { rows: self.rows_max, seconds: Some(seconds) };
+            let cell = contender(&self.cells[*like], *setting, stop);
             let strategy = if has_strategies { cell.strategy.name() } else { "" };
             let name = format!("{} {strategy} {}", roles[0].name(), setting.words());
             let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -129,14 +130,15 @@ impl Plan {
             }
         };
         self.tuning_mut().follow = Some(cell);
-        self.cells[cell].stop = stop;
+        let rows = stop.rows.into_iter().chain(self.rows_max).min();
+        self.cells[cell].stop = Stop { rows, ..stop };
         let seed = block_seed(self.seed, repetition);
         self.blocks.push(BlockPlan { cell, repetition, seed });
         self.blocks.len() - 1
     }
 }
 
-fn contender(search: &CellPlan, setting: Setting, seconds: f64) -> CellPlan {
+fn contender(search: &CellPlan, setting: Setting, stop: Stop) -> CellPlan {
     let Setting { batch_rows, workers } = setting;
     let strategy = match search.strategy {
         Strategy::Pipelined { in_flight } => {
@@ -154,7 +156,7 @@ fn contender(search: &CellPlan, setting: Setting, seconds: f64) -> CellPlan {
         pool,
         controller: None,
         on_error: OnError::Collect,
-        stop: Stop { rows: None, seconds: Some(seconds) },
+        stop,
         ..search.clone()
     }
 }
@@ -174,6 +176,17 @@ mod tests {
         let text = format!("name = 'tune'\n{cells}");
         let scenario = Scenario::parse(&text, "test.toml").unwrap().scenario;
         Plan::resolve(&scenario).unwrap().into_search()
+    }
+
+    #[test]
+    fn what_follows_a_search_has_no_more_rows_than_unique_columns_have_values() {
+        let mut plan = search(&["multi_row"]);
+        plan.rows_max = Some(7);
+        let setting = Setting { batch_rows: 1_000, workers: 5 };
+        plan.add_contest(0, &[(0, setting, vec![Role::Found])], (1.5, 1));
+        assert_eq!(plan.cells[1].stop, Stop { rows: Some(7), seconds: Some(1.5) });
+        plan.add_follow(0, Stop { rows: Some(9), seconds: Some(5.0) });
+        assert_eq!(plan.cells[2].stop, Stop { rows: Some(7), seconds: Some(5.0) });
     }
 
     #[test]

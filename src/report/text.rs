@@ -67,6 +67,11 @@ fn terminal() -> Option<u16> {
     Table::new().width()
 }
 
+fn table_name(plan: &Plan) -> String {
+    let name = &plan.table.name;
+    if name.is_empty() { "of your own".to_owned() } else { name.clone() }
+}
+
 /// Writes a plan, as `run --check` shows it.
 ///
 /// # Errors
@@ -83,7 +88,7 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         plan.blocks.len(),
         plan.seed,
         plan.window_ms,
-        plan.table.name,
+        table_name(plan),
         if plan.table.unlogged { " (UNLOGGED)" } else { "" },
     )?;
     let mut table = new_table(&[

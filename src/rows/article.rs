@@ -1,13 +1,25 @@
 //! The article's user: (name, email, age, created_at); the server makes the id.
 
-use super::{Chunk, Column, ColumnKind, ColumnSpec, RowRange, mix};
+use std::sync::{Arc, LazyLock};
 
-pub(super) const COLUMNS: [ColumnSpec; 4] = [
-    ColumnSpec { name: "name", kind: ColumnKind::Text },
-    ColumnSpec { name: "email", kind: ColumnKind::Text },
-    ColumnSpec { name: "age", kind: ColumnKind::Int8 },
-    ColumnSpec { name: "created_at", kind: ColumnKind::TimestampTz },
-];
+use super::{Chunk, Column, ColumnSpec, RowRange, SqlType, mix};
+
+static COLUMNS: LazyLock<Arc<[ColumnSpec]>> = LazyLock::new(|| {
+    let column = |name: &str, sql_type| ColumnSpec { name: name.to_owned(), sql_type };
+    Arc::new([
+        column("name", SqlType::text()),
+        column("email", SqlType::text()),
+        column("age", SqlType::int8()),
+        column("created_at", SqlType::timestamptz()),
+    ])
+});
+
+pub(super) fn columns() -> &'static Arc<[ColumnSpec]> {
+    &COLUMNS
+}
+
+/// The email, which is unique.
+pub(super) const KEY_COLUMN: usize = 1;
 
 const EMAIL_DOMAIN: &[u8] = b"@example.com";
 
@@ -39,6 +51,18 @@ impl User {
     pub(super) fn write_email(self, out: &mut Vec<u8>) {
         self.write_name(out);
         out.extend_from_slice(EMAIL_DOMAIN);
+    }
+}
+
+/// Appends the value of a column in binary format.
+pub(super) fn write_value(seed: u64, index: u64, column: usize, out: &mut Vec<u8>) {
+    let user = user(seed, index);
+    match column {
+        0 => user.write_name(out),
+        KEY_COLUMN => user.write_email(out),
+        2 => out.extend_from_slice(&user.age.to_be_bytes()),
+        3 => out.extend_from_slice(&user.created_at.to_be_bytes()),
+        _ => unreachable!("a user has four columns"),
     }
 }
 

@@ -2,57 +2,31 @@
 //!
 //! Every strategy gets the same rows. They are built outside the measured path; what a strategy
 //! makes of them (parameters, arrays, COPY lines) is encoding, and inside it.
+//!
+//! A column holds its values in PostgreSQL's binary format, back to back, and a bit for each NULL;
+//! the article's columns keep forms of their own, which encode faster. Text, where a strategy wants
+//! it, is made from the binary value by its [`ColumnKind`].
+//!
+//! What the server gives back is compared byte by byte ([`Checker`]), so a value is always made in
+//! the form in which the server would return it.
 
 mod article;
 mod check;
+mod kind;
 mod range;
+mod table;
 
 use std::sync::Arc;
 
 pub use self::{
     check::{Checker, Finding, Verification},
+    kind::{ColumnKind, ColumnSpec, SqlType},
     range::{RowRange, RowSet},
+    table::{
+        Bound, ColumnFacts, Condition, Distribution, Limit, Limits, Maker, TableError, TableRows,
+        TypeFacts, TypeShape, conditions,
+    },
 };
-
-/// The type of a column, as far as encoding needs to know it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ColumnKind {
-    /// `bigint`.
-    Int8,
-    /// `text`.
-    Text,
-    /// `timestamptz`, in microseconds since 2000-01-01 00:00 UTC (PostgreSQL's epoch).
-    TimestampTz,
-}
-
-impl ColumnKind {
-    /// Returns the name of the type in SQL.
-    pub fn sql_type(self) -> &'static str {
-        match self {
-            ColumnKind::Int8 => "bigint",
-            ColumnKind::Text => "text",
-            ColumnKind::TimestampTz => "timestamptz",
-        }
-    }
-
-    /// Returns the type's object identifier. Source: PostgreSQL's `pg_type.dat`.
-    pub fn oid(self) -> u32 {
-        match self {
-            ColumnKind::Int8 => 20,
-            ColumnKind::Text => 25,
-            ColumnKind::TimestampTz => 1184,
-        }
-    }
-}
-
-/// A column that is sent with every row.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ColumnSpec {
-    /// Its name in the table.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: ColumnKind,
-}
 
 /// The values of one column of a chunk.
 #[derive(Clone, Debug)]
@@ -68,6 +42,50 @@ pub enum Column {
     },
     /// `timestamptz` values, in microseconds since 2000-01-01 00:00 UTC.
     TimestampTz(Vec<i64>),
+    /// Values of any type.
+    Binary(BinaryColumn),
+}
+
+/// Values in PostgreSQL's binary format, back to back.
+#[derive(Clone, Debug)]
+pub struct BinaryColumn {
+    kind: Arc<ColumnKind>,
+    bytes: Vec<u8>,
+    /// One end a value, in bytes.
+    ends: Vec<u32>,
+    /// One bit a value, set if it is NULL; none if no value is.
+    nulls: Vec<u64>,
+}
+
+impl BinaryColumn {
+    /// Creates a column without values.
+    pub fn new(kind: Arc<ColumnKind>) -> BinaryColumn {
+        BinaryColumn { kind, bytes: Vec::new(), ends: Vec::new(), nulls: Vec::new() }
+    }
+
+    /// Returns what the values look like.
+    pub fn kind(&self) -> &ColumnKind {
+        &self.kind
+    }
+
+    /// Appends the value that `write` appends to the bytes, or NULL if it returns `false`.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let row = self.ends.len();
+        let is_null = !write(&mut self.bytes);
+        self.ends.push(u32::try_from(self.bytes.len()).expect("a chunk holds less than 4 GiB"));
+        if is_null {
+            self.nulls.resize(self.nulls.len().max(row / 64 + 1), 0);
+            self.nulls[row / 64] |= 1 << (row % 64);
+        }
+    }
+
+    fn get(&self, row: usize) -> Option<&[u8]> {
+        if self.nulls.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1) {
+            return None;
+        }
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        Some(&self.bytes[start..self.ends[row] as usize])
+    }
 }
 
 /// One value of a row.
@@ -79,6 +97,10 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// A `timestamptz`, in microseconds since 2000-01-01 00:00 UTC.
     TimestampTz(i64),
+    /// A value of this kind, in binary format.
+    Binary(&'a ColumnKind, &'a [u8]),
+    /// No value.
+    Null,
 }
 
 impl Column {
@@ -92,6 +114,10 @@ impl Column {
                 Value::Text(&bytes[start..ends[row] as usize])
             }
             Column::TimestampTz(values) => Value::TimestampTz(values[row]),
+            Column::Binary(column) => match column.get(row) {
+                Some(bytes) => Value::Binary(&column.kind, bytes),
+                None => Value::Null,
+            },
         }
     }
 }
@@ -133,26 +159,99 @@ impl RowSlice {
     }
 }
 
-/// Makes rows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Makes rows. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Generator {
     seed: u64,
+    rows: Rows,
+}
+
+#[derive(Clone, Debug)]
+enum Rows {
+    Article,
+    Table(Arc<TableRows>),
 }
 
 impl Generator {
     /// Creates a generator of the article's users.
     pub fn article_user(seed: u64) -> Generator {
-        Generator { seed }
+        Generator { seed, rows: Rows::Article }
+    }
+
+    /// Creates a generator of the rows of a table.
+    pub fn table(seed: u64, rows: TableRows) -> Generator {
+        Generator { seed, rows: Rows::Table(Arc::new(rows)) }
     }
 
     /// Returns the columns that are sent with every row.
-    pub fn columns(self) -> &'static [ColumnSpec] {
-        &article::COLUMNS
+    pub fn columns(&self) -> &Arc<[ColumnSpec]> {
+        match &self.rows {
+            Rows::Article => article::columns(),
+            Rows::Table(rows) => rows.specs(),
+        }
     }
 
-    /// Builds the rows of `range`. Costs about 60 bytes of memory a row.
-    pub fn build(self, range: RowRange) -> Chunk {
-        article::build(self.seed, range)
+    /// Returns a generator of the same columns, with another seed.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Generator {
+        Generator { seed, ..self.clone() }
+    }
+
+    /// Returns how many rows there can be, if UNIQUE columns set a limit.
+    pub fn rows_max(&self) -> Option<u64> {
+        match &self.rows {
+            Rows::Article => None,
+            Rows::Table(rows) => rows.rows_max(),
+        }
+    }
+
+    /// Returns which columns are compared when a table is read back.
+    pub fn compared(&self) -> &[usize] {
+        match &self.rows {
+            Rows::Article => &[0, 1, 2, 3],
+            Rows::Table(rows) => rows.compared(),
+        }
+    }
+
+    /// Appends the value of a column in row `index`, in binary format; `false` if it is NULL.
+    pub fn write_value(&self, index: u64, column: usize, out: &mut Vec<u8>) -> bool {
+        match &self.rows {
+            Rows::Article => {
+                article::write_value(self.seed, index, column, out);
+                true
+            }
+            Rows::Table(rows) => rows.write_value(self.seed, index, column, out),
+        }
+    }
+
+    /// Builds the rows of `range`. Costs about 60 bytes of memory a row of the article's users.
+    pub fn build(&self, range: RowRange) -> Chunk {
+        match &self.rows {
+            Rows::Article => article::build(self.seed, range),
+            Rows::Table(rows) => rows.build(self.seed, range),
+        }
+    }
+
+    /// Returns where, among the columns compared, one stands that names its row.
+    fn key(&self) -> Option<usize> {
+        match &self.rows {
+            Rows::Article => Some(article::KEY_COLUMN),
+            Rows::Table(rows) => rows.key(),
+        }
+    }
+
+    /// Returns the key of a row as it was read back.
+    fn key_of<'a>(&self, fields: &[Option<&'a [u8]>]) -> Option<&'a [u8]> {
+        fields.get(self.key()?).copied().flatten()
+    }
+
+    /// Returns the row that the key names, whether or not the row exists.
+    fn index_of(&self, fields: &[Option<&[u8]>]) -> Option<u64> {
+        let key = self.key_of(fields)?;
+        match &self.rows {
+            Rows::Article => article::index_of_email(key),
+            Rows::Table(rows) => rows.index_of(key),
+        }
     }
 }
 

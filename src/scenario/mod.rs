@@ -50,6 +50,9 @@ pub struct Scenario {
     /// The table to insert into.
     #[serde(default)]
     pub table: Table,
+    /// How values of some columns are made, for a table of your own.
+    #[serde(default)]
+    pub columns: Vec<Column>,
     /// The rows to insert.
     #[serde(default)]
     pub rows: Rows,
@@ -91,13 +94,73 @@ pub enum Connection {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// Name of the table. Default `users`.
+    /// Name of the table. Default `users`; with `ddl`, the only table that it makes.
     pub name: Option<String>,
+    /// A file of your own DDL, from this file's folder: its table is filled instead of the article's.
+    pub ddl: Option<String>,
+    /// A table of the database, as `schema.table`: one made like it, with its indexes, constraints,
+    /// defaults and triggers, is filled instead of the article's.
+    pub like: Option<String>,
+    /// `true` leaves foreign keys out; a table that has some is refused otherwise.
+    pub without_foreign_keys: Option<bool>,
+    /// With `like`: `true` leaves triggers out.
+    pub without_triggers: Option<bool>,
     /// `true` makes an UNLOGGED table: much faster than what production does, and said loudly.
     pub unlogged: Option<bool>,
     /// Columns with a secondary B-tree index each. Default none.
     #[serde(default)]
     pub indexes: Vec<String>,
+}
+
+/// How the values of one column are made. Without it they follow from the column's type, its UNIQUE
+/// constraints and its CHECKs, and a column with a default is left to the server.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Name of the column.
+    pub name: String,
+    /// All its values, as PostgreSQL reads them.
+    pub values: Option<Vec<Literal>>,
+    /// Its least and its greatest value: `[1, 100]` or `["2024-01-01", "2024-12-31"]`.
+    pub range: Option<Vec<Literal>>,
+    /// Its least and its greatest length, in characters, bytes, bits or elements: `[8, 24]`.
+    pub length: Option<Vec<u32>>,
+    /// In which order values come. Default `sequential` for what must be unique, else `uniform`.
+    pub distribution: Option<Distribution>,
+    /// The share of rows that have no value, 0 to 1. Default 0.
+    pub null_share: Option<f64>,
+    /// `true` leaves the column to the server: rows do not carry it.
+    pub left_out: Option<bool>,
+}
+
+/// A value as the file writes it; PostgreSQL reads it as one of the column's type.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum Literal {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Number(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// In which order the values of a column come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// Any, all alike.
+    Uniform,
+    /// Most near the middle of the range.
+    Normal,
+    /// The first ones most often: number k about as often as 1/k.
+    Zipf,
+    /// One after the other.
+    Sequential,
+    /// Each once, in an order that looks random.
+    Scattered,
 }
 
 /// The rows to insert.

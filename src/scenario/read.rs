@@ -247,8 +247,8 @@ mod tests {
     /// What the texts below begin with; they go on in line 5.
     const CELL: &str = "name = 'a'\n[[cells]]\nname = 'c'\nstrategy = 'unnest'\n";
 
-    const ROOT_KEYS: &str = "known keys: `cells`, `claims`, `client_threads`, `name`, `pool`, \
-        `repetitions`, `rows`, `seed`, `sim`, `stop`, `table`, `target`, `title`, \
+    const ROOT_KEYS: &str = "known keys: `cells`, `claims`, `client_threads`, `columns`, `name`, \
+        `pool`, `repetitions`, `rows`, `seed`, `sim`, `stop`, `table`, `target`, `title`, \
         `window_ms`";
     const CELL_KEYS: &str = "known keys: `batch_rows`, `controller`, `in_flight`, `name`, `on_error`, `pace`, \
         `pool`, `prepared`, `returning`, `stop`, `strategy`, `transaction`, `workers`";
@@ -479,7 +479,8 @@ mod tests {
                 (
                     "[table]\nname = 5",
                     "6:8: key `table.name`: expected a string, found 5; write it in quotes",
-                    "`name`: Name of the table. Default `users`.",
+                    "`name`: Name of the table. Default `users`; with `ddl`, the only table that it \
+                    makes.",
                 ),
                 (
                     "[table]\nindexes = 'age'",

@@ -288,7 +288,9 @@ mod tests {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         jsonschema::draft202012::meta::validate(&schema).unwrap();
         let text = schema.to_string();
-        assert!(!text.contains("null"), "TOML has no null: {text}");
+        for null in ["\"null\"", ":null", "[null", ",null"] {
+            assert!(!text.contains(null), "TOML has no null: {text}");
+        }
     }
 
     #[test]
@@ -381,7 +383,11 @@ mod tests {
     #[test]
     fn the_examples_use_every_key() {
         // `#url = …` is a key; `# A sentence.` is not.
-        let mut texts = vec![EXAMPLE.replace("\n#url", "\nurl")];
+        let is_key = |it: &str| it.starts_with(|it: char| it == '[' || it.is_ascii_lowercase());
+        let uncommented = |line: &'static str| line.strip_prefix('#').filter(|it| is_key(it));
+        let lines: Vec<&str> =
+            EXAMPLE.lines().map(|line| uncommented(line).unwrap_or(line)).collect();
+        let mut texts = vec![lines.join("\n")];
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/sim");
         for file in fs::read_dir(folder).unwrap() {
             texts.push(fs::read_to_string(file.unwrap().path()).unwrap());

@@ -60,6 +60,12 @@ impl Source {
         self.position(0)
     }
 
+    /// Returns whether the file has something at a path.
+    pub fn has(&self, path: &str) -> bool {
+        let (document, _) = DeTable::parse_recoverable(&self.text);
+        entries(document.get_ref()).iter().any(|entry| entry.path == path)
+    }
+
     /// Says what is wrong at a path, in the manner of this module's own errors: with the place
     /// before, and what the key means after it.
     pub fn fault(&self, path: &str, problem: &str) -> Fault {

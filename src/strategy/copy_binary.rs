@@ -2,8 +2,8 @@
 //!
 //! Source: PostgreSQL manual, COPY, "Binary Format".
 
-use super::{Shape, put_length};
-use crate::rows::{RowSlice, Value};
+use super::{Shape, put_value};
+use crate::rows::RowSlice;
 
 /// Signature, flags and length of the header extension.
 pub const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -24,16 +24,7 @@ pub fn encode(slice: &RowSlice, out: &mut Vec<u8>) {
     for row in rows {
         out.extend_from_slice(&field_count.to_be_bytes());
         for column in columns {
-            match column.value(row) {
-                Value::Int8(value) | Value::TimestampTz(value) => {
-                    put_length(out, 8);
-                    out.extend_from_slice(&value.to_be_bytes());
-                }
-                Value::Text(text) => {
-                    put_length(out, text.len());
-                    out.extend_from_slice(text);
-                }
-            }
+            put_value(out, column.value(row));
         }
     }
 }

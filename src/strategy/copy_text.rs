@@ -4,7 +4,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::Shape;
+use super::{Shape, text};
 use crate::rows::{RowSlice, Value};
 
 /// PostgreSQL's epoch, 2000-01-01 00:00 UTC, in seconds since 1970.
@@ -22,6 +22,7 @@ pub fn statement(shape: Shape<'_>) -> String {
 pub struct Encoder {
     day: Option<i64>,
     date: String,
+    text: String,
 }
 
 impl Encoder {
@@ -37,6 +38,12 @@ impl Encoder {
                     }
                     Value::Text(text) => put_text(text, out),
                     Value::TimestampTz(micros) => self.put_timestamp(micros, out),
+                    Value::Binary(kind, bytes) => {
+                        self.text.clear();
+                        text::put(kind, bytes, &mut self.text);
+                        put_text(self.text.as_bytes(), out);
+                    }
+                    Value::Null => out.extend_from_slice(b"\\N"),
                 }
                 out.push(if index == last { b'\n' } else { b'\t' });
             }

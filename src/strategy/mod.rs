@@ -7,6 +7,7 @@ pub mod copy_binary;
 pub mod copy_text;
 pub mod multi_row;
 pub mod single_row;
+mod text;
 pub mod unnest;
 
 use serde::{Deserialize, Serialize};
@@ -75,8 +76,8 @@ pub struct Shape<'a> {
     pub table: &'a str,
     /// The columns sent with every row.
     pub columns: &'a [ColumnSpec],
-    /// Whether the statement ends in `RETURNING "id"`.
-    pub returning: bool,
+    /// The column that the statement asks back, if any.
+    pub returning: Option<&'a str>,
 }
 
 impl Shape<'_> {
@@ -86,12 +87,12 @@ impl Shape<'_> {
     }
 
     fn column_list(self) -> String {
-        let names: Vec<String> = self.columns.iter().map(|column| quoted(column.name)).collect();
+        let names: Vec<String> = self.columns.iter().map(|column| quoted(&column.name)).collect();
         names.join(",")
     }
 
-    fn returning_clause(self) -> &'static str {
-        if self.returning { " RETURNING \"id\"" } else { "" }
+    fn returning_clause(self) -> String {
+        self.returning.map(|column| format!(" RETURNING {}", quoted(column))).unwrap_or_default()
     }
 }
 
@@ -106,6 +107,8 @@ pub struct Parameters {
     bytes: Vec<u8>,
     /// One end a parameter, in bytes.
     ends: Vec<usize>,
+    /// Whether a parameter is NULL, up to the last one that is.
+    nulls: Vec<bool>,
 }
 
 impl Parameters {
@@ -113,6 +116,7 @@ impl Parameters {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.nulls.clear();
     }
 
     /// Returns how many parameters there are.
@@ -120,10 +124,13 @@ impl Parameters {
         self.ends.len()
     }
 
-    /// Returns parameter `index`, encoded.
-    pub fn get(&self, index: usize) -> &[u8] {
+    /// Returns parameter `index`, encoded; `None` if it is NULL.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        if self.nulls.get(index) == Some(&true) {
+            return None;
+        }
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
+        Some(&self.bytes[start..self.ends[index]])
     }
 
     fn push(&mut self, value: Value<'_>) {
@@ -131,7 +138,11 @@ impl Parameters {
             Value::Int8(value) | Value::TimestampTz(value) => {
                 self.bytes.extend_from_slice(&value.to_be_bytes());
             }
-            Value::Text(text) => self.bytes.extend_from_slice(text),
+            Value::Text(bytes) | Value::Binary(_, bytes) => self.bytes.extend_from_slice(bytes),
+            Value::Null => {
+                self.nulls.resize(self.ends.len(), false);
+                self.nulls.push(true);
+            }
         }
         self.ends.push(self.bytes.len());
     }
@@ -147,6 +158,21 @@ impl Parameters {
     }
 }
 
+/// Appends a value behind its length; the length of NULL is -1.
+fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Int8(value) | Value::TimestampTz(value) => {
+            put_length(out, 8);
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+        Value::Text(bytes) | Value::Binary(_, bytes) => {
+            put_length(out, bytes.len());
+            out.extend_from_slice(bytes);
+        }
+        Value::Null => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+    }
+}
+
 /// Appends a length as PostgreSQL's formats want it: 32 bits, signed, big end first.
 fn put_length(out: &mut Vec<u8>, length: usize) {
     let length = i32::try_from(length).expect("a value is far below PostgreSQL's 1 GiB limit");
@@ -155,14 +181,15 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
 
 #[cfg(test)]
 pub(crate) mod fixture {
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use super::*;
     use crate::rows::{Generator, RowRange};
 
     pub(crate) fn shape(returning: bool) -> Shape<'static> {
-        let columns = Generator::article_user(1).columns();
-        Shape { table: "users", columns, returning }
+        static COLUMNS: LazyLock<Arc<[ColumnSpec]>> =
+            LazyLock::new(|| Arc::clone(Generator::article_user(1).columns()));
+        Shape { table: "users", columns: &COLUMNS, returning: returning.then_some("id") }
     }
 
     pub(crate) fn slice(start: u64, end: u64) -> RowSlice {

@@ -19,7 +19,7 @@ pub fn statement(shape: Shape<'_>, rows: u64) -> String {
         }
         text.push(')');
     }
-    text.push_str(shape.returning_clause());
+    text.push_str(&shape.returning_clause());
     text
 }
 
@@ -39,8 +39,8 @@ mod tests {
         let mut parameters = Parameters::default();
         parameters.push_rows(&fixture::slice(7, 9));
         assert_eq!(parameters.count(), 8);
-        assert_eq!(parameters.get(0), b"user_7");
-        assert_eq!(parameters.get(5), b"user_8@example.com");
-        assert_eq!(parameters.get(6).len(), 8);
+        assert_eq!(parameters.get(0), Some(&b"user_7"[..]));
+        assert_eq!(parameters.get(5), Some(&b"user_8@example.com"[..]));
+        assert_eq!(parameters.get(6).map(<[u8]>::len), Some(8));
     }
 }

@@ -13,19 +13,109 @@ use std::{future::Future, ops::DerefMut, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    rows::{Generator, RowSet, RowSlice, Verification},
+    rows::{Distribution, Generator, RowSet, RowSlice, Verification},
     strategy::Strategy,
 };
 
 /// The table that blocks fill, in batchpilot's own schema.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct TableSettings {
-    /// Its name.
+    /// Its name; empty for the only table of a DDL, until that was run.
     pub name: String,
     /// Whether it is UNLOGGED.
     pub unlogged: bool,
-    /// Columns with a secondary index.
+    /// Columns with a secondary index, beside those of the table itself.
     pub indexes: Vec<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: TableSource,
+    /// What is done about foreign keys.
+    #[serde(default)]
+    pub foreign_keys: ForeignKeys,
+    /// How values of some columns are made.
+    #[serde(default)]
+    pub columns: Vec<ColumnRule>,
+}
+
+/// Where a table comes from.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableSource {
+    /// The article.
+    #[default]
+    Article,
+    /// Statements of a file.
+    Ddl {
+        /// The file's name.
+        file: String,
+        /// What it says.
+        text: String,
+    },
+    /// A table of the database.
+    Like {
+        /// Its name, as `schema.table`.
+        table: String,
+        /// What is done about its triggers.
+        triggers: Triggers,
+    },
+}
+
+/// What is done about the triggers of a table that is copied.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Triggers {
+    /// The copy has them too.
+    #[default]
+    Copy,
+    /// The copy has none.
+    LeaveOut,
+}
+
+/// What is done about foreign keys.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForeignKeys {
+    /// A table that has some is refused.
+    #[default]
+    Refuse,
+    /// The table is filled without them.
+    LeaveOut,
+}
+
+/// What is known of the user's own table once it is made.
+#[derive(Clone, Debug, Default)]
+pub struct TableInfo {
+    /// Its name.
+    pub name: String,
+    /// Columns sent with every row.
+    pub columns: usize,
+    /// Columns sent that are arrays, by name.
+    pub arrays: Vec<String>,
+    /// How many rows UNIQUE columns let there be, if not any number.
+    pub rows_max: Option<u64>,
+    /// Whether there is a column for `RETURNING` to ask back.
+    pub has_key: bool,
+    /// What a reader of the numbers should know.
+    pub notes: Vec<String>,
+}
+
+/// How the values of a column are made.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ColumnRule {
+    /// The column.
+    pub name: String,
+    /// Its values, as the server reads them.
+    pub values: Option<Vec<String>>,
+    /// Its least and its greatest value, as the server reads them.
+    pub range: Option<[String; 2]>,
+    /// The least and the greatest length.
+    pub length: Option<(u32, u32)>,
+    /// In which order values come.
+    pub distribution: Option<Distribution>,
+    /// The share of rows without a value, 0 to 1.
+    pub null_share: f64,
+    /// Whether rows do not carry the column.
+    pub is_left_out: bool,
 }
 
 /// The pool of sessions.
@@ -81,6 +171,12 @@ pub struct ServerSample {
 pub trait Target: Send + Sync + 'static {
     /// A pool of its sessions.
     type Pool: Pool;
+
+    /// Returns what makes the rows of the table, from `seed`.
+    fn generator(&self, seed: u64) -> Generator;
+
+    /// Returns what is known of the user's own table; `None` of the article's, which the plan knows.
+    fn own_table(&self) -> Option<&TableInfo>;
 
     /// Makes the table anew: empty, in the same state for every block, after a CHECKPOINT where
     /// the role may ask for one.
@@ -258,6 +354,14 @@ pub enum TargetError {
         /// The server's words.
         message: String,
     },
+    /// The table cannot be made, or rows cannot be made for it.
+    #[error("{problem}")]
+    Table {
+        /// The key of the scenario that it is about, such as `columns[2].range`.
+        key: Option<String>,
+        /// What is wrong, and the way out.
+        problem: String,
+    },
     /// Anything else.
     #[error("{message}")]
     Failed {
@@ -287,6 +391,7 @@ impl TargetError {
             | TargetError::Failed { sqlstate: Some(sqlstate), .. } => sqlstate,
             TargetError::Connect { sqlstate: None, .. } => "connect",
             TargetError::PoolTimeout { .. } => "pool_timeout",
+            TargetError::Table { .. } => "table",
             TargetError::ConnectionLost { .. } => "connection_lost",
             TargetError::Failed { sqlstate: None, .. } => "failed",
         }

@@ -8,6 +8,7 @@ mod bad_days;
 mod cluster;
 mod command_line;
 mod frozen;
+mod own_table;
 mod postgres;
 mod proxy;
 mod report;

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use crate::support::{brief, cell, database, run, target, verify};
 
 /// Runs a cell on a fresh table and holds it to: done, every row confirmed, the table exact.
-async fn check_whole(target: &PgTarget, cell: &CellPlan) -> BlockOutcome {
+pub(crate) async fn check_whole(target: &PgTarget, cell: &CellPlan) -> BlockOutcome {
     target.reset_table().await.unwrap();
     let outcome = run(target, cell).await.unwrap_or_else(|error| panic!("{error}: {cell:?}"));
     let (rows, about) = (cell.stop.rows.unwrap(), format!("{cell:?}: {}", brief(&outcome)));

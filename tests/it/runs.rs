@@ -88,12 +88,13 @@ async fn run_with(
     controller: &mut dyn Controller,
     stop: &CancellationToken,
 ) -> (BlockOutcome, Vec<WindowSummary>) {
+    let generator = Generator::article_user(7);
     let spec = BlockSpec {
         cell,
         seed: 7,
         window: ms(250),
         client_threads: 1,
-        generator: Generator::article_user(7),
+        generator: &generator,
         time: Time::Virtual,
     };
     let mut windows = Vec::new();

@@ -8,14 +8,14 @@ use std::{
 };
 
 use batchpilot::{
-    cluster::{Cluster, ClusterOptions, Lookup, find},
+    cluster::{Binaries, Cluster, ClusterOptions, Lookup, find},
     controller::{Fixed, Setting},
     engine::{self, BlockOutcome, BlockSpec},
     plan::{CellPlan, Plan},
-    rows::{Generator, Verification},
+    rows::Verification,
     scenario::Scenario,
     target::{
-        Target as _, TargetError,
+        TableSource, Target as _, TargetError,
         postgres::{ConnectOptions, PgTarget},
     },
 };
@@ -121,6 +121,16 @@ static SHARED: LazyLock<Place> = LazyLock::new(|| {
 pub(crate) async fn cluster(settings: &[(&str, &str)]) -> Cluster {
     // To test with another major: BATCHPILOT_PG_BIN.
     let binaries = find(&Lookup::from_env(), None).unwrap_or_else(|error| panic!("{error}"));
+    start(binaries, settings).await
+}
+
+/// Starts a server of a major version, if it is installed.
+pub(crate) async fn cluster_of(major: u32) -> Option<Cluster> {
+    let binaries = find(&Lookup::from_env(), Some(major)).ok()?;
+    Some(start(binaries, &[("fsync", "off"), ("log_min_messages", "fatal")]).await)
+}
+
+async fn start(binaries: Binaries, settings: &[(&str, &str)]) -> Cluster {
     let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let guardian = PathBuf::from(BATCHPILOT);
     let options = ClusterOptions { binaries, guardian, settings: settings.collect() };
@@ -147,17 +157,28 @@ pub(crate) fn cell(keys: &str) -> CellPlan {
     plan(&format!("name = \"test\"\n[[cells]]\nname = \"cell\"\n{keys}")).cells.remove(0)
 }
 
-pub(crate) fn generator() -> Generator {
-    Generator::article_user(1)
-}
+/// Seed of the rows of all blocks.
+const SEED: u64 = 1;
 
 /// A target with its table `users` made.
 pub(crate) async fn target(options: ConnectOptions) -> PgTarget {
-    let table = plan("name = \"test\"\n[[cells]]\nname = \"cell\"\nstrategy = \"unnest\"\n").table;
-    let target = PgTarget::connect(options, &unique(), table, generator()).await;
-    let target = target.unwrap_or_else(|error| panic!("{error}"));
-    target.reset_table().await.unwrap();
-    target
+    own_target(options, "", "").await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A target with the table made that `keys` of a scenario and `ddl` describe.
+pub(crate) async fn own_target(
+    options: ConnectOptions,
+    keys: &str,
+    ddl: &str,
+) -> Result<PgTarget, TargetError> {
+    let cell = "[[cells]]\nname = \"cell\"\nstrategy = \"unnest\"\n";
+    let mut table = plan(&format!("name = \"test\"\n{keys}\n{cell}")).table;
+    if let TableSource::Ddl { text, .. } = &mut table.source {
+        ddl.clone_into(text);
+    }
+    let target = PgTarget::connect(options, &unique(), &table).await?;
+    target.reset_table().await?;
+    Ok(target)
 }
 
 /// Runs one block of a cell.
@@ -171,12 +192,13 @@ pub(crate) async fn run_until(
     cell: &CellPlan,
     stop: &CancellationToken,
 ) -> Result<BlockOutcome, TargetError> {
+    let generator = target.generator(SEED);
     let spec = BlockSpec {
         cell,
         seed: 1,
         window: Duration::from_millis(100),
         client_threads: 1,
-        generator: generator(),
+        generator: &generator,
         time: batchpilot::clock::Time::Real,
     };
     let setting = Setting { batch_rows: cell.batch_rows, workers: cell.workers };
@@ -185,7 +207,7 @@ pub(crate) async fn run_until(
 
 pub(crate) async fn verify(target: &PgTarget, outcome: &BlockOutcome) -> Verification {
     let (confirmed, in_doubt) = (outcome.confirmed.clone(), outcome.in_doubt.clone());
-    target.verify(generator(), confirmed, in_doubt).await.unwrap()
+    target.verify(target.generator(SEED), confirmed, in_doubt).await.unwrap()
 }
 
 /// Says what came of a block, without its histograms.

@@ -22,9 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::wait_until,
     proxy::Proxy,
-    support::{
-        Desk, Ended as Finished, batchpilot, brief, cell, database, ended, generator, target,
-    },
+    support::{Desk, Ended as Finished, batchpilot, brief, cell, database, ended, target},
 };
 
 /// Settings, each until its time in seconds from the block's start.
@@ -61,12 +59,13 @@ async fn steered(
     cell: &CellPlan,
     mut timetable: Timetable,
 ) -> (BlockOutcome, Vec<WindowSummary>) {
+    let generator = target.generator(1);
     let spec = BlockSpec {
         cell,
         seed: 1,
         window: Duration::from_millis(100),
         client_threads: 1,
-        generator: generator(),
+        generator: &generator,
         time: Time::Real,
     };
     let mut windows = Vec::new();

@@ -96,7 +96,7 @@ async fn probe_round_trip(admin: &Client) -> Result<Probe, Error> {
 }
 
 async fn probe_commit(admin: &Client, schema: &str) -> Result<Probe, Error> {
-    let table = format!("{}.probe", quoted(schema));
+    let table = format!("{}.batchpilot_probe", quoted(schema));
     admin.batch_execute(&format!("CREATE TABLE {table} (n int)")).await?;
     let insert = admin.prepare(&format!("INSERT INTO {table} VALUES (1)")).await?;
     let (mut latencies, started) = (Vec::new(), clock::now());

@@ -6,20 +6,24 @@
 //! checks the table; if it is lost, another takes its place.
 
 mod admin;
+mod catalog;
+mod ddl;
 mod error;
 mod info;
 mod options;
+mod own_table;
 mod pool;
 mod session;
 mod socket;
 mod tls;
+mod trial;
 mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::{Client, error::SqlState};
 
-use self::{admin::Admin, socket::Connector};
+use self::{admin::Admin, own_table::OwnTable, socket::Connector};
 pub use self::{
     options::{ConnectOptions, OptionsError},
     pool::{PgLease, PgPool},
@@ -29,7 +33,8 @@ use crate::{
     rows::{Generator, RowSet, Verification},
     strategy::quoted,
     target::{
-        Operation, PoolSettings, ServerInfo, ServerSample, TableSettings, Target, TargetError,
+        Operation, PoolSettings, ServerInfo, ServerSample, TableInfo, TableSettings, TableSource,
+        Target, TargetError,
     },
 };
 
@@ -41,8 +46,16 @@ pub struct PgTarget {
     admin: Admin,
     version: u32,
     schema: String,
-    table: TableSettings,
+    table: String,
     generator: Generator,
+    /// The column that identifies a row to those who ask for it back.
+    key: Option<String>,
+    /// Makes the table fresh.
+    reset: String,
+    /// Reads it.
+    copy_out: String,
+    /// What is known of the table, if it is the user's own.
+    own_table: Option<TableInfo>,
     checkpoint_is_refused: AtomicBool,
 }
 
@@ -50,17 +63,18 @@ pub struct PgTarget {
 const VERSION_MIN: u32 = 140_000;
 
 impl PgTarget {
-    /// Connects, and makes a schema named after `run`.
+    /// Connects, and makes a schema named after `run`; the user's own table is made in it and tried
+    /// out.
     ///
     /// # Errors
     ///
-    /// [`TargetError::Connect`] with the address and what to try, or [`TargetError::Failed`] if the
-    /// server is too old, read-only, or does not let the role make a schema.
+    /// [`TargetError::Connect`] with the address and what to try, [`TargetError::Failed`] if the
+    /// server is too old, read-only, or does not let the role make a schema, and
+    /// [`TargetError::Table`] if the table cannot be made or does not take rows.
     pub async fn connect(
         options: ConnectOptions,
         run: &str,
-        table: TableSettings,
-        generator: Generator,
+        settings: &TableSettings,
     ) -> Result<PgTarget, TargetError> {
         let connector = Connector { tls: tls::connector(options.trust) };
         let options = options.named_after(run);
@@ -80,14 +94,33 @@ impl PgTarget {
         }
         drop_schemas_left_behind(&client).await;
         create_schema(&client, &schema, &address).await?;
+        let table = match &settings.source {
+            TableSource::Article => Ok(article_table(&schema, settings)),
+            _ => own_table::make(&client, &schema, settings).await,
+        };
+        let table = match table {
+            Ok(table) => table,
+            Err(error) => {
+                drop(client.batch_execute("ROLLBACK").await);
+                let drop_schema = format!("DROP SCHEMA {} CASCADE", quoted(&schema));
+                drop(client.batch_execute(&drop_schema).await);
+                return Err(error);
+            }
+        };
+        let is_own = settings.source != TableSource::Article;
+        let own_table = is_own.then(|| table.info());
         Ok(PgTarget {
             options,
             connector,
             admin,
             version,
             schema,
-            table,
-            generator,
+            table: table.name,
+            generator: table.generator,
+            key: table.key,
+            reset: table.reset,
+            copy_out: table.copy_out,
+            own_table,
             checkpoint_is_refused: AtomicBool::new(false),
         })
     }
@@ -114,37 +147,54 @@ impl PgTarget {
             other => other.map_err(|error| error::of_session(&error)),
         }
     }
+}
 
-    fn create_table(&self) -> String {
-        let table = quoted(&self.table.name);
-        let logged = if self.table.unlogged { "UNLOGGED " } else { "" };
-        let columns: Vec<String> = self
-            .generator
-            .columns()
-            .iter()
-            .map(|column| format!("{} {}", quoted(column.name), column.kind.sql_type()))
-            .collect();
-        let mut text = format!(
-            "SET search_path TO {}; DROP TABLE IF EXISTS {table}; \
-             CREATE {logged}TABLE {table} (\"id\" bigserial PRIMARY KEY, {})",
-            quoted(&self.schema),
-            columns.join(", ")
-        );
-        for column in &self.table.indexes {
-            text.push_str(&format!("; CREATE INDEX ON {table} ({})", quoted(column)));
-        }
-        text
+/// The article's table; it is made anew for each block.
+fn article_table(schema: &str, settings: &TableSettings) -> OwnTable {
+    let generator = Generator::article_user(0);
+    let table = quoted(&settings.name);
+    let logged = if settings.unlogged { "UNLOGGED " } else { "" };
+    let columns: Vec<String> = generator
+        .columns()
+        .iter()
+        .map(|column| format!("{} {}", quoted(&column.name), column.sql_type.name))
+        .collect();
+    let mut reset = format!(
+        "SET search_path TO {}; DROP TABLE IF EXISTS {table}; \
+         CREATE {logged}TABLE {table} (\"id\" bigserial PRIMARY KEY, {})",
+        quoted(schema),
+        columns.join(", ")
+    );
+    for column in &settings.indexes {
+        reset.push_str(&format!("; CREATE INDEX ON {table} ({})", quoted(column)));
+    }
+    let source = format!("{}.{table} ({})", quoted(schema), verify::compared(&generator));
+    OwnTable {
+        name: settings.name.clone(),
+        generator,
+        key: Some("id".to_owned()),
+        reset,
+        copy_out: verify::copy_out(&source),
+        notes: Vec::new(),
     }
 }
 
 impl Target for PgTarget {
     type Pool = PgPool;
 
+    fn generator(&self, seed: u64) -> Generator {
+        self.generator.with_seed(seed)
+    }
+
+    fn own_table(&self) -> Option<&TableInfo> {
+        self.own_table.as_ref()
+    }
+
     async fn reset_table(&self) -> Result<(), TargetError> {
         let client = self.admin.client().await?;
-        client.batch_execute(&self.create_table()).await.map_err(|error| {
+        client.batch_execute(&self.reset).await.map_err(|error| {
             let error = error::of_session(&error);
-            let message = format!("cannot make table {}: {error}", self.table.name);
+            let message = format!("cannot make table {}: {error}", self.table);
             TargetError::Failed { message, sqlstate: None }
         })?;
         self.checkpoint(&client).await
@@ -181,8 +231,7 @@ impl Target for PgTarget {
             self.admin.end_sessions().await?;
         }
         let client = self.admin.client().await?;
-        let table = format!("{}.{}", quoted(&self.schema), quoted(&self.table.name));
-        let outcome = verify::verify(&client, &table, generator, confirmed, in_doubt).await;
+        let outcome = verify::verify(&client, &self.copy_out, generator, confirmed, in_doubt).await;
         outcome.map_err(|error| error::of_session(&error))
     }
 

@@ -1,6 +1,6 @@
 //! The pool of sessions: deadpool, with the knobs of Go's `sql.DB` and of HikariCP.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
 use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
@@ -33,7 +33,8 @@ pub(crate) struct Sessions {
     manager: deadpool_postgres::Manager,
     search_path: String,
     table: String,
-    columns: &'static [ColumnSpec],
+    columns: Arc<[ColumnSpec]>,
+    key: Option<String>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -49,7 +50,8 @@ impl managed::Manager for Sessions {
     async fn create(&self) -> Result<PgSession, Error> {
         let client = managed::Manager::create(&self.manager).await?;
         client.batch_execute(&self.search_path).await?;
-        Ok(PgSession::new(client, self.table.clone(), self.columns))
+        let (columns, key) = (Arc::clone(&self.columns), self.key.clone());
+        Ok(PgSession::new(client, self.table.clone(), columns, key))
     }
 
     async fn recycle(&self, session: &mut PgSession, metrics: &Metrics) -> RecycleResult<Error> {
@@ -88,8 +90,9 @@ pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, 
             config,
         ),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
-        table: target.table.name.clone(),
-        columns: target.generator.columns(),
+        table: target.table.clone(),
+        columns: Arc::clone(target.generator.columns()),
+        key: target.key.clone(),
     };
     let pool = managed::Pool::builder(sessions)
         .max_size(settings.size_max as usize)

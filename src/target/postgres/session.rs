@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,13 +15,13 @@ use deadpool_postgres::ClientWrapper;
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 use tokio_postgres::{
     Error, RowStream, Statement,
-    types::{Format, IsNull, ToSql, Type},
+    types::{Format, IsNull, Kind, ToSql, Type},
 };
 
 use super::error;
 use crate::{
     clock,
-    rows::{ColumnKind, ColumnSpec, RowSlice},
+    rows::{ColumnSpec, RowSlice, SqlType},
     strategy::{
         Parameters, Shape, Strategy, copy_binary, copy_text, multi_row, single_row, unnest,
     },
@@ -40,7 +43,11 @@ const STATEMENT_ROWS_MAX: u64 = 32_768;
 pub struct PgSession {
     pub(super) client: ClientWrapper,
     table: String,
-    columns: &'static [ColumnSpec],
+    columns: Arc<[ColumnSpec]>,
+    /// The column that an operation asks back.
+    key: Option<String>,
+    /// The types of parameters that are values, and of those that are arrays of values.
+    types: [Arc<[Type]>; 2],
     statements: HashMap<(Operation, u64), Kept>,
     /// Counts uses of statements.
     uses: u64,
@@ -54,7 +61,7 @@ pub struct PgSession {
 #[derive(Clone, Debug)]
 enum Prepared {
     Statement(Statement),
-    Text(std::sync::Arc<str>),
+    Text(Arc<str>),
 }
 
 /// A statement, and when it was last used, by the count of uses.
@@ -68,12 +75,20 @@ impl PgSession {
     pub(super) fn new(
         client: ClientWrapper,
         table: String,
-        columns: &'static [ColumnSpec],
+        columns: Arc<[ColumnSpec]>,
+        key: Option<String>,
     ) -> PgSession {
+        let values = columns.iter().map(|column| type_of(&column.sql_type, column.sql_type.oid));
+        let arrays = columns.iter().map(|column| {
+            let element = unnest::element(&column.sql_type);
+            type_of(&element, element.array_oid)
+        });
         PgSession {
             client,
             table,
+            types: [values.collect(), arrays.collect()],
             columns,
+            key,
             statements: HashMap::new(),
             uses: 0,
             parameters: Parameters::default(),
@@ -94,7 +109,8 @@ impl PgSession {
     }
 
     fn shape(&self, operation: Operation) -> Shape<'_> {
-        Shape { table: &self.table, columns: self.columns, returning: operation.returning }
+        let returning = self.key.as_deref().filter(|_| operation.returning);
+        Shape { table: &self.table, columns: &self.columns, returning }
     }
 
     fn statement_text(&self, operation: Operation, batch_rows: u64) -> String {
@@ -149,12 +165,11 @@ impl PgSession {
         }
         if operation.strategy == Strategy::Unnest {
             let started = clock::now();
-            let shape = Shape { table: &self.table, columns: self.columns, returning: false };
+            let shape = Shape { table: &self.table, columns: &self.columns, returning: None };
             unnest::encode(shape, &slices, &mut self.parameters);
             encode += clock::since(started);
         }
-        let is_array = operation.strategy == Strategy::Unnest;
-        let types = Types { columns: self.columns, is_array };
+        let types = &self.types[usize::from(operation.strategy == Strategy::Unnest)];
         let all = 0..self.parameters.count();
         let rows = send(&self.client, &statement, &self.parameters, all, types).await?;
         let rows = returned(rows).await?;
@@ -169,7 +184,7 @@ impl PgSession {
     ) -> Result<Inserted, Error> {
         let statement = self.statement(operation, 1);
         let columns = self.columns.len();
-        let types = Types { columns: self.columns, is_array: false };
+        let types = &Arc::clone(&self.types[0]);
         let mut inserted = Inserted::default();
         while let Some(slice) = batch.next().await {
             let started = clock::now();
@@ -311,14 +326,15 @@ async fn send(
     statement: &Prepared,
     parameters: &Parameters,
     range: std::ops::Range<usize>,
-    types: Types,
+    types: &[Type],
 ) -> Result<RowStream, Error> {
     match statement {
         Prepared::Statement(statement) => {
             client.query_raw(statement, range.map(|index| Encoded(parameters.get(index)))).await
         }
         Prepared::Text(text) => {
-            let typed = range.map(|index| (Encoded(parameters.get(index)), types.of(index)));
+            let type_of = |index: usize| types[index % types.len()].clone();
+            let typed = range.map(|index| (Encoded(parameters.get(index)), type_of(index)));
             client.query_typed_raw(text, typed).await
         }
     }
@@ -331,29 +347,15 @@ async fn returned(rows: RowStream) -> Result<u64, Error> {
     Ok(rows.rows_affected().unwrap_or(0))
 }
 
-/// The types of a statement's parameters, for a statement that is not prepared.
-#[derive(Clone, Copy)]
-struct Types {
-    columns: &'static [ColumnSpec],
-    is_array: bool,
+/// A type for a statement that is not prepared: only its object identifier is sent.
+fn type_of(sql_type: &SqlType, oid: u32) -> Type {
+    let custom = || Type::new(sql_type.name.clone(), oid, Kind::Simple, String::new());
+    Type::from_oid(oid).unwrap_or_else(custom)
 }
 
-impl Types {
-    fn of(self, parameter: usize) -> Type {
-        match (self.columns[parameter % self.columns.len()].kind, self.is_array) {
-            (ColumnKind::Int8, false) => Type::INT8,
-            (ColumnKind::Int8, true) => Type::INT8_ARRAY,
-            (ColumnKind::Text, false) => Type::TEXT,
-            (ColumnKind::Text, true) => Type::TEXT_ARRAY,
-            (ColumnKind::TimestampTz, false) => Type::TIMESTAMPTZ,
-            (ColumnKind::TimestampTz, true) => Type::TIMESTAMPTZ_ARRAY,
-        }
-    }
-}
-
-/// A parameter that is in binary format already.
+/// A parameter that is in binary format already, or NULL.
 #[derive(Debug)]
-struct Encoded<'a>(&'a [u8]);
+pub(super) struct Encoded<'a>(pub(super) Option<&'a [u8]>);
 
 impl ToSql for Encoded<'_> {
     fn to_sql(
@@ -361,7 +363,8 @@ impl ToSql for Encoded<'_> {
         _: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_slice(self.0);
+        let Some(bytes) = self.0 else { return Ok(IsNull::Yes) };
+        out.put_slice(bytes);
         Ok(IsNull::No)
     }
 

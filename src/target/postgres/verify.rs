@@ -10,31 +10,34 @@ use crate::{
 
 pub(super) async fn verify(
     admin: &Client,
-    table: &str,
+    copy: &str,
     generator: Generator,
     confirmed: RowSet,
     in_doubt: RowSet,
 ) -> Result<Verification, Error> {
-    let mut checker = Checker::new(generator, confirmed, in_doubt);
-    read(admin, table, generator, &mut checker).await?;
+    let mut checker = Checker::new(generator.clone(), confirmed, in_doubt);
+    read(admin, copy, &mut checker).await?;
     if checker.needs_second_pass() {
         checker = checker.again();
-        read(admin, table, generator, &mut checker).await?;
+        read(admin, copy, &mut checker).await?;
     }
     Ok(checker.finish())
 }
 
-/// COPY TO in binary format: the server sends a tuple a message, and the client converts nothing.
-async fn read(
-    admin: &Client,
-    table: &str,
-    generator: Generator,
-    checker: &mut Checker,
-) -> Result<(), Error> {
-    let columns: Vec<String> =
-        generator.columns().iter().map(|column| quoted(column.name)).collect();
-    let copy = format!("COPY {table} ({}) TO STDOUT (FORMAT binary)", columns.join(", "));
-    let stream = admin.copy_out(&copy).await?;
+/// Returns what reads `source` in binary format: the server sends a tuple a message, and the client
+/// converts nothing.
+pub(super) fn copy_out(source: &str) -> String {
+    format!("COPY {source} TO STDOUT (FORMAT binary)")
+}
+
+/// Returns the names of the columns that are compared.
+pub(super) fn compared(generator: &Generator) -> String {
+    let name = |&column: &usize| quoted(&generator.columns()[column].name);
+    generator.compared().iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+async fn read(admin: &Client, copy: &str, checker: &mut Checker) -> Result<(), Error> {
+    let stream = admin.copy_out(copy).await?;
     pin_mut!(stream);
     let mut is_first = true;
     while let Some(message) = stream.try_next().await? {

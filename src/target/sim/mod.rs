@@ -30,7 +30,9 @@ use std::sync::Arc;
 use self::server::Server;
 use crate::{
     rows::{Finding, Generator, RowSet, Verification},
-    target::{Operation, PoolSettings, Probe, ServerInfo, ServerSample, Target, TargetError},
+    target::{
+        Operation, PoolSettings, Probe, ServerInfo, ServerSample, TableInfo, Target, TargetError,
+    },
 };
 
 /// A simulated server to insert into. Only the indexes of rows are kept.
@@ -48,6 +50,15 @@ impl SimTarget {
 
 impl Target for SimTarget {
     type Pool = SimPool;
+
+    /// The article's: whatever they hold, only the indexes of rows are kept.
+    fn generator(&self, seed: u64) -> Generator {
+        Generator::article_user(seed)
+    }
+
+    fn own_table(&self) -> Option<&TableInfo> {
+        None
+    }
 
     async fn reset_table(&self) -> Result<(), TargetError> {
         self.server.reset();

@@ -1,13 +1,23 @@
 //! Checks the rows of a table against the rows that were confirmed: exactly, in any order.
 //!
-//! The first pass holds two sums, whatever the number of rows: each row read is compared with the
-//! row that its key names, and the multiset of keys with the plan's by count and by a 128-bit sum
-//! of keyed hashes. Only a table that fails is read again with a bit for each row, to name which.
+//! Where a column names its row, each row read is compared with the row that its key names, and the
+//! multiset of keys with the plan's ([`Keyed`]). Where none does, the multiset of whole rows is
+//! compared ([`Content`]). Either way the first pass holds a few sums, whatever the number of rows;
+//! only a table that fails is read again, to name what is wrong.
+//!
+//! Compared are the values that were sent. Columns that the server makes (identity, default,
+//! generated) are not, nor those that a trigger was seen to change.
+
+mod content;
+mod keyed;
+
+use std::cell::OnceCell;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Generator, RowSet, article, mix};
+use self::{content::Content, keyed::Keyed};
+use super::{Generator, RowSet};
 
 /// Examples kept of each kind of finding.
 const EXAMPLES_MAX: usize = 5;
@@ -19,9 +29,9 @@ pub struct Verification {
     pub rows_expected: u64,
     /// Rows in the table.
     pub rows_found: u64,
-    /// Sum (mod 2^64) of the content hashes of the rows expected, in hexadecimal.
+    /// Sum (mod 2^128) of the content hashes of the rows expected, in hexadecimal.
     pub checksum_expected: String,
-    /// Sum (mod 2^64) of the content hashes of the rows found, in hexadecimal.
+    /// Sum (mod 2^128) of the content hashes of the rows found, in hexadecimal.
     pub checksum_found: String,
     /// Confirmed, and not in the table.
     pub missing: Finding,
@@ -96,169 +106,169 @@ impl Verification {
     }
 }
 
-/// One row as read back, in binary format: (name, email, age, created_at).
+/// One row as read back: its compared columns in binary format, in the generator's order.
 pub(crate) type RowFields<'a> = [Option<&'a [u8]>];
 
 /// Takes in the rows of a table, one at a time.
 #[derive(Debug)]
-pub struct Checker {
-    generator: Generator,
-    expected: RowSet,
-    in_doubt: RowSet,
-    /// One bit a row index; only in the second pass.
-    seen: Option<Vec<u64>>,
-    rows_found: u64,
-    key_sum: u128,
-    content_sum: u64,
-    duplicate: Finding,
-    foreign: Finding,
-    changed: Finding,
-    scratch: Vec<u8>,
+pub struct Checker(Method);
+
+#[derive(Debug)]
+enum Method {
+    Keyed(Keyed),
+    Content(Content),
 }
 
 impl Checker {
     /// Creates the checker of a first pass.
     pub fn new(generator: Generator, expected: RowSet, in_doubt: RowSet) -> Checker {
-        let seen = (!in_doubt.is_empty()).then(|| bits(&expected, &in_doubt));
-        Checker {
-            generator,
-            expected,
-            in_doubt,
-            seen,
-            rows_found: 0,
-            key_sum: 0,
-            content_sum: 0,
-            duplicate: Finding::default(),
-            foreign: Finding::default(),
-            changed: Finding::default(),
-            scratch: Vec::new(),
-        }
+        let task = Task::new(generator, expected, in_doubt);
+        Checker(if task.generator.key().is_some() {
+            Method::Keyed(Keyed::new(task))
+        } else {
+            Method::Content(Content::new(task))
+        })
     }
 
     /// Creates the checker of a second pass over the same table, which names each row.
+    #[must_use]
     pub fn again(self) -> Checker {
-        let seen = Some(bits(&self.expected, &self.in_doubt));
-        Checker { seen, ..Checker::new(self.generator, self.expected, self.in_doubt) }
+        Checker(match self.0 {
+            Method::Keyed(keyed) => Method::Keyed(keyed.again()),
+            Method::Content(content) => Method::Content(content.again()),
+        })
     }
 
-    /// Takes in one row. Fields are in binary format, in the order of the generator's columns.
+    /// Takes in one row: its compared columns in binary format, in the generator's order.
     pub fn row(&mut self, fields: &RowFields<'_>) {
-        self.rows_found += 1;
-        self.content_sum = self.content_sum.wrapping_add(content_hash(fields, &mut self.scratch));
-        let email = fields.get(1).copied().flatten().unwrap_or_default();
-        let index = article::index_of_email(email)
-            .filter(|&index| self.expected.contains(index) || self.in_doubt.contains(index));
-        let Some(index) = index else {
-            self.foreign.add(|| format!("{:?}", String::from_utf8_lossy(email)));
-            return;
-        };
-        self.key_sum = self.key_sum.wrapping_add(key_hash(index));
-        if let Some(column) = self.first_difference(index, fields) {
-            self.changed.add(|| format!("row {index}: {column}"));
-        }
-        if let Some(seen) = &mut self.seen {
-            let (word, bit) = place(index);
-            if seen[word] & bit != 0 {
-                self.duplicate.add(|| format!("row {index}"));
-            }
-            seen[word] |= bit;
+        match &mut self.0 {
+            Method::Keyed(keyed) => keyed.row(fields),
+            Method::Content(content) => content.row(fields),
         }
     }
 
     /// Returns whether a second pass is needed to say what is wrong.
-    pub fn needs_second_pass(&self) -> bool {
-        if self.seen.is_some() {
-            return false;
+    pub fn needs_second_pass(&mut self) -> bool {
+        match &mut self.0 {
+            Method::Keyed(keyed) => keyed.needs_second_pass(),
+            Method::Content(content) => content.needs_second_pass(),
         }
-        let key_sum = indexes(&self.expected).map(key_hash).fold(0, u128::wrapping_add);
-        self.rows_found != self.expected.row_count() || self.key_sum != key_sum
     }
 
     /// Says what the table was found to hold.
-    pub fn finish(mut self) -> Verification {
-        let mut verification = Verification {
+    pub fn finish(self) -> Verification {
+        match self.0 {
+            Method::Keyed(keyed) => keyed.finish(),
+            Method::Content(content) => content.finish(),
+        }
+    }
+}
+
+/// What a table is held against, and what both methods count of it.
+#[derive(Debug)]
+struct Task {
+    generator: Generator,
+    expected: RowSet,
+    in_doubt: RowSet,
+    rows_found: u64,
+    content_sum: u128,
+    expected_sum: OnceCell<u128>,
+    scratch: Vec<u8>,
+    /// One value, made anew.
+    value: Vec<u8>,
+}
+
+impl Task {
+    fn new(generator: Generator, expected: RowSet, in_doubt: RowSet) -> Task {
+        Task {
+            generator,
+            expected,
+            in_doubt,
+            rows_found: 0,
+            content_sum: 0,
+            expected_sum: OnceCell::new(),
+            scratch: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// The same task before any row was taken in.
+    fn again(self) -> Task {
+        let expected_sum = self.expected_sum;
+        Task { expected_sum, ..Task::new(self.generator, self.expected, self.in_doubt) }
+    }
+
+    /// Counts a row and returns the hash of its content.
+    fn take_in(&mut self, fields: &RowFields<'_>) -> u128 {
+        self.scratch.clear();
+        for field in fields {
+            put_field(&mut self.scratch, *field);
+        }
+        let hash = xxh3_128(&self.scratch);
+        self.rows_found += 1;
+        self.content_sum = self.content_sum.wrapping_add(hash);
+        hash
+    }
+
+    /// Returns the hash of the content that row `index` is expected to have.
+    fn expected_hash(&mut self, index: u64) -> u128 {
+        self.scratch.clear();
+        for &column in self.generator.compared() {
+            self.value.clear();
+            let is_there = self.generator.write_value(index, column, &mut self.value);
+            put_field(&mut self.scratch, is_there.then_some(&self.value[..]));
+        }
+        xxh3_128(&self.scratch)
+    }
+
+    /// Returns the sum of the hashes of all rows expected; made once.
+    fn expected_sum(&mut self) -> u128 {
+        if let Some(&sum) = self.expected_sum.get() {
+            return sum;
+        }
+        let expected = std::mem::take(&mut self.expected);
+        let hashes = indexes(&expected).map(|index| self.expected_hash(index));
+        let sum = hashes.fold(0, u128::wrapping_add);
+        self.expected = expected;
+        *self.expected_sum.get_or_init(|| sum)
+    }
+
+    /// Returns which of the compared columns differ from those of row `index`.
+    fn differences(&mut self, index: u64, fields: &RowFields<'_>) -> Vec<usize> {
+        let mut different = Vec::new();
+        for (place, &column) in self.generator.compared().iter().enumerate() {
+            self.value.clear();
+            let is_there = self.generator.write_value(index, column, &mut self.value);
+            if fields.get(place) != Some(&is_there.then_some(&self.value[..])) {
+                different.push(column);
+            }
+        }
+        different
+    }
+
+    fn name(&self, column: usize) -> &str {
+        &self.generator.columns()[column].name
+    }
+
+    fn verification(&mut self) -> Verification {
+        Verification {
             rows_expected: self.expected.row_count(),
             rows_found: self.rows_found,
-            checksum_expected: format!("{:016x}", self.expected_content_sum()),
-            checksum_found: format!("{:016x}", self.content_sum),
-            duplicate: std::mem::take(&mut self.duplicate),
-            foreign: std::mem::take(&mut self.foreign),
-            changed: std::mem::take(&mut self.changed),
+            checksum_expected: format!("{:032x}", self.expected_sum()),
+            checksum_found: format!("{:032x}", self.content_sum),
             ..Verification::default()
-        };
-        if let Some(seen) = &self.seen {
-            let is_seen = |index: u64| {
-                let (word, bit) = place(index);
-                seen[word] & bit != 0
-            };
-            for index in indexes(&self.expected).filter(|&index| !is_seen(index)) {
-                verification.missing.add(|| format!("row {index}"));
-            }
-            let present = indexes(&self.in_doubt).filter(|&index| is_seen(index)).count() as u64;
-            verification.in_doubt_present = present;
-            verification.in_doubt_absent = self.in_doubt.row_count() - present;
         }
-        verification
     }
+}
 
-    fn expected_content_sum(&mut self) -> u64 {
-        let mut sum: u64 = 0;
-        let mut text = (Vec::new(), Vec::new());
-        for index in indexes(&self.expected) {
-            let user = article::user(self.generator.seed, index);
-            text.0.clear();
-            text.1.clear();
-            user.write_name(&mut text.0);
-            user.write_email(&mut text.1);
-            let (age, created_at) = (user.age.to_be_bytes(), user.created_at.to_be_bytes());
-            let fields =
-                [Some(&text.0[..]), Some(&text.1[..]), Some(&age[..]), Some(&created_at[..])];
-            sum = sum.wrapping_add(content_hash(&fields, &mut self.scratch));
-        }
-        sum
-    }
-
-    fn first_difference(&mut self, index: u64, fields: &RowFields<'_>) -> Option<&'static str> {
-        let user = article::user(self.generator.seed, index);
-        self.scratch.clear();
-        user.write_name(&mut self.scratch);
-        let columns = self.generator.columns();
-        let is_same = [
-            fields.first() == Some(&Some(&self.scratch[..])),
-            true, // The email named the row, so it is the row's.
-            fields.get(2) == Some(&Some(&user.age.to_be_bytes()[..])),
-            fields.get(3) == Some(&Some(&user.created_at.to_be_bytes()[..])),
-        ];
-        is_same.iter().position(|same| !same).map(|column| columns[column].name)
-    }
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    let length = field.map_or(u32::MAX, |field| u32::try_from(field.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(field.unwrap_or_default());
 }
 
 fn indexes(set: &RowSet) -> impl Iterator<Item = u64> + '_ {
     set.ranges().flat_map(|range| range.start..range.end)
-}
-
-fn bits(expected: &RowSet, in_doubt: &RowSet) -> Vec<u64> {
-    let words = expected.end().max(in_doubt.end()).div_ceil(64);
-    vec![0; usize::try_from(words).expect("a bit for each row fits into memory")]
-}
-
-fn place(index: u64) -> (usize, u64) {
-    (usize::try_from(index / 64).expect("within the bits"), 1 << (index % 64))
-}
-
-/// Two independent 64-bit hashes of the index: a swap of keys that keeps one sum breaks the other.
-fn key_hash(index: u64) -> u128 {
-    (u128::from(mix(0x6b65_7973, index)) << 64) | u128::from(mix(0x7375_6d73, index))
-}
-
-fn content_hash(fields: &RowFields<'_>, scratch: &mut Vec<u8>) -> u64 {
-    scratch.clear();
-    for field in fields {
-        let length = field.map_or(u32::MAX, |field| u32::try_from(field.len()).unwrap_or(u32::MAX));
-        scratch.extend_from_slice(&length.to_be_bytes());
-        scratch.extend_from_slice(field.unwrap_or_default());
-    }
-    xxh3_64(scratch)
 }
 
 #[cfg(test)]
@@ -268,7 +278,7 @@ mod tests {
 
     type Row = [Vec<u8>; 4];
 
-    fn rows(generator: Generator, range: RowRange) -> Vec<Row> {
+    fn rows(generator: &Generator, range: RowRange) -> Vec<Row> {
         let chunk = generator.build(range);
         let count = usize::try_from(range.row_count()).unwrap();
         (0..count)
@@ -276,6 +286,7 @@ mod tests {
                 [0, 1, 2, 3].map(|column: usize| match chunk.columns[column].value(row) {
                     Value::Int8(value) | Value::TimestampTz(value) => value.to_be_bytes().to_vec(),
                     Value::Text(text) => text.to_vec(),
+                    other => panic!("a user has no {other:?}"),
                 })
             })
             .collect()
@@ -323,7 +334,7 @@ mod tests {
             ("time", |table| table[9][3][7] ^= 1, [0, 0, 0, 1]),
         ];
         for (name, damage, want) in cases {
-            let mut table = rows(Generator::article_user(7), RowRange { start: 0, end: 100 });
+            let mut table = rows(&Generator::article_user(7), RowRange { start: 0, end: 100 });
             damage(&mut table);
             let found = verify(&table, RowRange::default());
             let got = [&found.missing, &found.duplicate, &found.foreign, &found.changed]
@@ -337,7 +348,7 @@ mod tests {
     #[test]
     fn rows_in_doubt_are_settled_by_their_keys() {
         let generator = Generator::article_user(7);
-        let table = rows(generator, RowRange { start: 0, end: 110 });
+        let table = rows(&generator, RowRange { start: 0, end: 110 });
         let found = verify(&table, RowRange { start: 100, end: 120 });
         assert!(found.is_exact(), "{found:?}");
         assert_eq!((found.in_doubt_present, found.in_doubt_absent), (10, 10));

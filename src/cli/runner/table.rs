@@ -1,0 +1,38 @@
+//! Fits a plan to the user's own table, and says where in the scenario something is wrong with it.
+
+use super::UsageError;
+use crate::{
+    plan::Plan,
+    scenario::Source,
+    target::{Target, TargetError},
+};
+
+/// Fits the plan to the table, which is known now.
+pub(super) fn fit(
+    plan: &mut Plan,
+    source: Option<&Source>,
+    target: &impl Target,
+) -> anyhow::Result<()> {
+    let Some(table) = target.own_table() else { return Ok(()) };
+    plan.fit(table).map_err(|error| fault(&error.key, &error.problem, source))?;
+    plan.notes.extend_from_slice(&table.notes);
+    Ok(())
+}
+
+/// What is wrong with the user's table is a mistake in what was asked, and says where it was asked.
+pub(super) fn explain(error: TargetError, source: Option<&Source>) -> anyhow::Error {
+    match error {
+        TargetError::Table { key: Some(key), problem } => fault(&key, &problem, source),
+        TargetError::Table { key: None, problem } => UsageError(problem).into(),
+        other => other.into(),
+    }
+}
+
+fn fault(key: &str, problem: &str, source: Option<&Source>) -> anyhow::Error {
+    let text = match source {
+        // A key that came from the command line stands nowhere in the file.
+        Some(source) if source.has(key) => source.fault(key, problem).to_string(),
+        _ => problem.to_owned(),
+    };
+    UsageError(text).into()
+}
