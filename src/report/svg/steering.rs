@@ -17,6 +17,8 @@ const PANEL_HEIGHT: f64 = 110.0;
 const PANEL_GAP: f64 = 22.0;
 const HEAD: f64 = 40.0;
 const FOOT: f64 = 44.0;
+/// A rate over less time says little: an operation ends in it or not.
+const TELLING_MS: f64 = 50.0;
 /// More blocks would make the plot too long to take in.
 const BLOCKS_MAX: usize = 6;
 const LOOKING: RGBColor = RGBColor(0xe8, 0xf1, 0xf8);
@@ -49,7 +51,7 @@ pub fn steering(record: &Record, windows: &[WindowRow], journal: &[JournalRow]) 
     }
     let mut description = vec![
         "A point a window, against the time since the block's start; grey: windows in which \
-         operations of two settings ended. p99: service latency."
+         operations of two settings ended, or below 50 ms. p99: service latency."
             .to_owned(),
     ];
     if 0 < left_out {
@@ -143,7 +145,10 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         let bottom = panel_top + PANEL_HEIGHT;
         paint_states(canvas, block, &x, panel_top, bottom);
         let limit = block.p99_limit_ns.filter(|_| panel.name == "p99");
-        let values = block.windows.iter().filter_map(|it| (panel.of)(it)).chain(limit);
+        // A mixed window may hold what many operations did before it: it must not press the rest.
+        let is_telling = |it: &&&WindowRow| index != 0 || (!it.mixed && TELLING_MS <= it.length_ms);
+        let windows = block.windows.iter().filter(is_telling);
+        let values = windows.filter_map(|it| (panel.of)(it)).chain(limit);
         let y = value_axis(values, index == 0, (bottom, panel_top));
         paint_value_axis(canvas, &y, panel, panel_top, bottom);
         if let Some(limit) = limit {
@@ -205,7 +210,7 @@ fn paint_windows(canvas: &Canvas<'_>, block: &Block<'_>, panel: &Panel, (x, y): 
     for window in &block.windows {
         let Some(value) = (panel.of)(window) else { continue };
         let point = (middle(window), y.at(value));
-        if window.mixed {
+        if window.mixed || window.length_ms < TELLING_MS {
             canvas.circle(point, 1.5, MUTED, 0.5);
         } else {
             line.push(point);
@@ -250,4 +255,19 @@ fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64) {
     let center = (f64::midpoint(LEFT, RIGHT), bottom + 30.0);
     let text = "time since the block's start, s";
     canvas.text(center, text, Font::new(TEXT, INK), Align::Center);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_begin_at_zero_and_all_else_is_compared_by_its_ratio() {
+        let rates = value_axis([500.0, 1_000.0].into_iter(), true, (100.0, 0.0));
+        assert!(!rates.is_log() && rates.holds(0.0) && rates.holds(1_000.0));
+        let batches = value_axis([1.0, 65_535.0].into_iter(), false, (100.0, 0.0));
+        assert!(batches.is_log() && batches.holds(1.0) && batches.holds(65_535.0));
+        let nothing = value_axis(std::iter::empty(), true, (100.0, 0.0));
+        assert!(nothing.holds(0.5), "a block without a telling window still has an axis");
+    }
 }
