@@ -3,7 +3,6 @@
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
 mod cells;
-pub mod gate;
 pub(crate) mod settings;
 mod tuning;
 mod words;
