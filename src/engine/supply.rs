@@ -281,7 +281,10 @@ mod tests {
                         all.insert(range);
                     }
                 }
-                assert_eq!(all.ranges().collect::<Vec<_>>(), [RowRange { start: first, end: first + rows }]);
+                assert_eq!(
+                    all.ranges().collect::<Vec<_>>(),
+                    [RowRange { start: first, end: first + rows }]
+                );
                 assert_eq!(batches, rows.div_ceil(batch_rows), "{rows} {batch_rows}");
             }
         }
