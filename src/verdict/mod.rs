@@ -3,14 +3,16 @@
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
 mod cells;
+mod check;
 pub(crate) mod settings;
 mod tuning;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tuning::{
-    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
+pub use self::{
+    check::{CheckVerdict, CheckedCell, CheckedMetric},
+    tuning::{ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen},
 };
 
 use crate::{
