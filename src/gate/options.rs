@@ -254,4 +254,10 @@ impl Rule {
     pub fn pairs_max(&self) -> usize {
         self.looks.last().expect("a rule has a look").pairs
     }
+
+    /// Pairs after which the next look is taken, so many being there.
+    pub fn next_look(&self, pairs: usize) -> usize {
+        let next = self.looks.iter().find(|look| pairs <= look.pairs);
+        next.map_or(self.pairs_max(), |look| look.pairs)
+    }
 }

@@ -305,7 +305,18 @@ fn caveats(record: &CheckRecord) -> Vec<String> {
                 counted(late as u64, "session", "sessions")
             ));
         }
-        caveats.extend(cell.advice.iter().map(|it| format!("{name}{}", advice(it))));
+        // What fails is not remarked on as well.
+        let failed: &[Metric] = match &cell.outcome {
+            Outcome::Fail(metrics) => metrics,
+            _ => &[],
+        };
+        let is_news = |it: &&Advice| match it {
+            Advice::P99Worse { .. } => !failed.contains(&Metric::LatencyP95),
+            Advice::TotalsWorse { .. } => !failed.contains(&Metric::RowsPerS),
+            Advice::TotalsDiffer { .. } => true,
+        };
+        let news = cell.advice.iter().filter(is_news);
+        caveats.extend(news.map(|it| format!("{name}{}", advice(it))));
     }
     caveats
 }

@@ -2,6 +2,7 @@
 //!
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
+mod calibration;
 mod cells;
 mod check;
 pub(crate) mod settings;
@@ -11,6 +12,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    calibration::{NullCheck, Proposal, ProposedBounds},
     check::{CheckVerdict, CheckedCell, CheckedMetric},
     tuning::{ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen},
 };
