@@ -5,6 +5,8 @@
 mod agreement;
 mod arena;
 mod bad_days;
+mod check;
+mod check_postgres;
 mod cluster;
 mod command_line;
 mod frozen;
