@@ -265,7 +265,10 @@ impl<P: Pool> Pool for Arc<P> {
         self.as_ref().acquire()
     }
 
-    async fn close(self) {}
+    /// Whoever has the last share closes the sessions, by taking the pool out of it.
+    async fn close(self) {
+        drop(self);
+    }
 }
 
 /// One session. It runs one operation at a time.

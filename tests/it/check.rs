@@ -147,7 +147,7 @@ async fn an_insert_error_makes_the_check_invalid() {
 #[tokio::test]
 async fn push_back_is_no_insert_error() {
     let desk = Desk::new();
-    let keys = "[sim.errors]\ndeadlocks = 0.0001";
+    let keys = "[sim.errors]\ndeadlocks = 0.0005";
     let finished = check(&desk, &sim(20.0, keys), &sim(20.0, keys), &[]).await;
     assert!(finished.code.is_some_and(|code| code == 0 || code == 10), "{finished:?}");
     let record = record(&desk);

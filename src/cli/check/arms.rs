@@ -384,7 +384,7 @@ mod tests {
             ("--base-url a --head-url b --url c", "--url: the arms are servers"),
             ("--base-pg-major 14 --head-pg-major 15 --pg-major 18", "--pg-major: the arms are"),
             ("--base-ddl a.sql --null=head", "--null=head: no head is named"),
-            ("--base-ref -x --ddl a.sql", "is no reference"),
+            ("--base-ref=-x --ddl a.sql", "is no reference"),
         ] {
             let error = resolve(&arguments(words)).expect_err(words);
             assert!(error.is::<UsageError>(), "{words}: {error:#}");
