@@ -163,6 +163,22 @@ async fn what_is_no_arm_or_no_table_is_said_and_nothing_is_left() {
         assert!(desk.runs().is_empty(), "{head}: nothing was measured");
         assert_eq!(place.schemas().await, Vec::<String>::new(), "{head}");
     }
+    // What is left out must be nothing that a row needs.
+    let desk = Desk::new();
+    let mut command = schemas(&desk, &place, PLAIN, &more);
+    command.arg("--common-columns");
+    let finished = ended(command).await;
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("region"), "{finished:?}");
+    let desk = Desk::new();
+    let mut command =
+        schemas(&desk, &place, PLAIN, &more.replace("region text NOT NULL", "region text"));
+    command.arg("--common-columns");
+    let finished = ended(command).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    let record = record_of(&desk, &place).await;
+    let note = "head: `region` is left out: only head has it";
+    assert!(record.notes.iter().any(|it| it == note), "{:?}", record.notes);
     // A column that the server fills does not count.
     let desk = Desk::new();
     let finished = ended(schemas(&desk, &place, PLAIN, &with_default)).await;

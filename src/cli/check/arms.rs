@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::git;
 use crate::{
-    cli::{NotComparable, UsageError, args::Check, checker::Side, run},
+    cli::{
+        NotComparable, UsageError,
+        args::{Check, Format},
+        checker::Side,
+        run,
+    },
     gate::{Arm, Arms},
     plan::{Plan, PlanError},
     record::Comparison,
@@ -169,8 +174,8 @@ fn refuse_contradictions(arguments: &Check, named: &Arms<Option<What>>) -> anyho
             "the arms are schemas",
         ),
         (
-            arguments.calibrate.is_some() && arguments.common.format == super::Format::Json,
-            "--format json",
+            arguments.calibrate.is_some() && super::format(arguments) == Format::Json,
+            "--json",
             "a calibration is printed as text, and each of its checks has its check.json",
         ),
     ];
