@@ -12,10 +12,11 @@
 //! ```
 //!
 //! `arena` stands beside it: it plays controllers on simulated servers whose best setting is known.
+//! `gate` decides whether one arm of a check inserts more slowly than the other, from pairs of blocks.
 //!
 //! **Invariant:** a module uses only the modules that `tests/it/tidy.rs` lists for it.
-//! **Invariant:** `plan`, `rows`, `strategy`, `controller`, `stats` and `verdict` are pure: time
-//! comes from [`clock`], chance from a seed in the plan, rows from an index.
+//! **Invariant:** `plan`, `rows`, `strategy`, `controller`, `gate`, `stats` and `verdict` are pure:
+//! time comes from [`clock`], chance from a seed in the plan, rows from an index.
 //! **Invariant:** nothing but `cli` and `report` prints.
 
 pub mod arena;
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod cluster;
 pub mod controller;
 pub mod engine;
+pub mod gate;
 pub mod measure;
 pub mod plan;
 pub mod record;

@@ -7,8 +7,8 @@
 //! measured; then a shared one with two processors was worse than `BAD`, and gave `WORST`.
 
 use batchpilot::{
+    gate::{Arm, Block, Timing},
     target::sim::Chance,
-    verdict::gate::{Arm, Block, Timing},
 };
 
 /// A step of the simulation.

@@ -38,7 +38,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use batchpilot::verdict::gate::{Options, Outcome};
+    use batchpilot::gate::{Options, Outcome};
 
     use crate::{
         machine::{BAD, Machine, QUIET, SHARED},

@@ -6,8 +6,8 @@ use std::{
 };
 
 use batchpilot::{
+    gate::{Confirmation, Look, Options, Outcome},
     stats::{median, share_limits},
-    verdict::gate::{Confirmation, Look, Options, Outcome},
 };
 
 use crate::{

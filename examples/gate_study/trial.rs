@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use batchpilot::{
-    stats::{RankSum, Welch, effective_size},
-    target::sim::Chance,
-    verdict::gate::{
+    gate::{
         Arm, Check, Evidence, Options, Outcome, Pair, Rule, Step, Timing, WarmUp, created_first,
         orders, warm_up,
     },
+    stats::{RankSum, Welch, effective_size},
+    target::sim::Chance,
 };
 
 use crate::machine::{Bias, Machine, Site};

@@ -1,6 +1,8 @@
 //! The commands: arguments in, exit code out; one small file per command.
 
 mod args;
+mod check;
+mod checker;
 mod progress;
 mod replay;
 mod replay_record;
@@ -30,6 +32,7 @@ enum Exit {
     Done,
     Inconclusive,
     ClaimRefuted,
+    Regression,
     Invalid,
     Interrupted,
     Terminated,
@@ -40,7 +43,7 @@ impl Exit {
     fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
-            Exit::ClaimRefuted => 10,
+            Exit::ClaimRefuted | Exit::Regression => 10,
             Exit::Inconclusive => 11,
             Exit::Invalid => 13,
             Exit::Interrupted => 130,
@@ -53,6 +56,11 @@ impl Exit {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);
+
+/// Things that cannot be compared: exit code 12.
+#[derive(Debug, thiserror::Error)]
+#[error("not comparable: {0}")]
+struct NotComparable(String);
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
@@ -69,8 +77,16 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+            ExitCode::from(code_of(&error))
         }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error {
+        error if error.is::<UsageError>() => 2,
+        error if error.is::<NotComparable>() => 12,
+        _ => 1,
     }
 }
 
@@ -79,6 +95,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {

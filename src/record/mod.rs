@@ -3,8 +3,10 @@
 //! A kill at any moment leaves a record that can be read and says that it is incomplete. It holds
 //! no password. What a number means is not said here but in `verdict`.
 
+mod check;
 mod directory;
 mod environment;
+mod folder;
 mod histogram;
 mod journal;
 
@@ -13,6 +15,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    check::{
+        ArmRecord, CHECK, CHECK_SCHEMA_VERSION, CellCheck, CheckDirectory, CheckRecord, Comparison,
+        PairRow, SessionRecord, TablesRead, is_check, read_check,
+    },
     directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},
     histogram::EncodedHistogram,

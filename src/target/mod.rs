@@ -8,7 +8,7 @@ pub mod sim;
 
 pub use self::info::{Probe, ServerInfo};
 
-use std::{future::Future, ops::DerefMut, time::Duration};
+use std::{future::Future, ops::DerefMut, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,21 @@ pub struct ColumnRule {
     pub null_share: f64,
     /// Whether rows do not carry the column.
     pub is_left_out: bool,
+}
+
+impl ColumnRule {
+    /// Leaves a column to the server.
+    pub fn left_out(name: &str) -> ColumnRule {
+        ColumnRule {
+            name: name.to_owned(),
+            values: None,
+            range: None,
+            length: None,
+            distribution: None,
+            null_share: 0.0,
+            is_left_out: true,
+        }
+    }
 }
 
 /// The pool of sessions.
@@ -254,6 +269,21 @@ pub trait Pool: Send + Sync + 'static {
 
     /// Closes all sessions, their statistics flushed to the server first.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A share of a pool that several blocks use in turn: closing it leaves the sessions open.
+impl<P: Pool> Pool for Arc<P> {
+    type Session = P::Session;
+    type Lease = P::Lease;
+
+    fn acquire(&self) -> impl Future<Output = Result<P::Lease, TargetError>> + Send {
+        self.as_ref().acquire()
+    }
+
+    /// Whoever has the last share closes the sessions, by taking the pool out of it.
+    async fn close(self) {
+        drop(self);
+    }
 }
 
 /// One session. It runs one operation at a time.

@@ -2,16 +2,19 @@
 //!
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
+mod calibration;
 mod cells;
-pub mod gate;
+mod check;
 pub(crate) mod settings;
 mod tuning;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tuning::{
-    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
+pub use self::{
+    calibration::{NullCheck, Proposal, ProposedBounds},
+    check::{CheckVerdict, CheckedCell, CheckedMetric},
+    tuning::{ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen},
 };
 
 use crate::{

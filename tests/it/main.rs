@@ -5,6 +5,9 @@
 mod agreement;
 mod arena;
 mod bad_days;
+mod check;
+mod check_postgres;
+mod check_words;
 mod cluster;
 mod command_line;
 mod frozen;

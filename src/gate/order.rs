@@ -17,11 +17,49 @@ pub enum Arm {
 }
 
 impl Arm {
+    /// Both, in the order in which they are named.
+    pub const BOTH: [Arm; 2] = [Arm::Base, Arm::Head];
+
+    /// `base` or `head`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arm::Base => "base",
+            Arm::Head => "head",
+        }
+    }
+
     /// The other one.
     pub fn other(self) -> Arm {
         match self {
             Arm::Base => Arm::Head,
             Arm::Head => Arm::Base,
+        }
+    }
+}
+
+/// One of a kind for each arm.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Arms<T> {
+    /// Of what is compared with.
+    pub base: T,
+    /// Of what is judged.
+    pub head: T,
+}
+
+impl<T> Arms<T> {
+    /// That of an arm.
+    pub fn of(&self, arm: Arm) -> &T {
+        match arm {
+            Arm::Base => &self.base,
+            Arm::Head => &self.head,
+        }
+    }
+
+    /// That of an arm, to be changed.
+    pub fn of_mut(&mut self, arm: Arm) -> &mut T {
+        match arm {
+            Arm::Base => &mut self.base,
+            Arm::Head => &mut self.head,
         }
     }
 }

@@ -49,6 +49,44 @@ pub enum Outcome {
     Invalid(Vec<Fault>),
 }
 
+/// An outcome in one word; the worst last.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conclusion {
+    /// See [`Outcome::Pass`].
+    Pass,
+    /// See [`Outcome::Inconclusive`].
+    Inconclusive,
+    /// See [`Outcome::Fail`].
+    Fail,
+    /// See [`Outcome::Invalid`].
+    Invalid,
+}
+
+impl Outcome {
+    /// The outcome in one word.
+    pub fn conclusion(&self) -> Conclusion {
+        match self {
+            Outcome::Pass => Conclusion::Pass,
+            Outcome::Inconclusive(_) => Conclusion::Inconclusive,
+            Outcome::Fail(_) => Conclusion::Fail,
+            Outcome::Invalid(_) => Conclusion::Invalid,
+        }
+    }
+}
+
+impl Conclusion {
+    /// In capitals, as it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Conclusion::Pass => "PASS",
+            Conclusion::Inconclusive => "INCONCLUSIVE",
+            Conclusion::Fail => "FAIL",
+            Conclusion::Invalid => "INVALID",
+        }
+    }
+}
+
 /// Why nothing could be proven.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

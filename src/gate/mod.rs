@@ -27,10 +27,10 @@ mod timing;
 
 pub use self::{
     advice::{Advice, Totals},
-    check::{Check, Outcome, Step, Undecided},
+    check::{Check, Conclusion, Outcome, Step, Undecided},
     evidence::{Evidence, Fault},
     options::{Bounds, Confirmation, Look, Options, OptionsError, Rule},
-    order::{Arm, created_first, orders},
+    order::{Arm, Arms, created_first, orders},
     pair::{Block, Metric, Pair},
     session::{Finding, Inspection, Judgement, Session},
     timing::{Timing, WarmUp, warm_up},
