@@ -1,9 +1,6 @@
 //! `run`: any scenario file.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use super::{
     Exit, UsageError,
@@ -112,7 +109,7 @@ pub(super) fn resolve(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Resul
 }
 
 fn show_plan(plan: &Plan, format: Format) -> anyhow::Result<()> {
-    let mut out = io::stdout();
+    let mut out = anstream::stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(plan)?)?,
         Format::Text => crate::report::text::write_plan(plan, &mut out)?,

@@ -349,6 +349,8 @@ impl<T: Target> Run<T> {
 
     /// Runs what the plan asks for: its blocks, or a search that plans its own.
     async fn work(&mut self, common: &Common, signals: &Signals) -> anyhow::Result<()> {
+        // Whoever is killed before the first block leaves a record, too.
+        self.directory.write(&self.record)?;
         let Some(search) = self.search else { return self.blocks(signals).await };
         let steering = self.tune(&search, signals).await?;
         let (Some(time), Some(mut steering)) = (search.follow, steering) else { return Ok(()) };
@@ -369,7 +371,6 @@ impl<T: Target> Run<T> {
     /// Runs the blocks of the plan. What was measured is on disk when this returns, error or not; or
     /// in the record, if that cannot be written.
     async fn blocks(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        self.directory.write(&self.record)?;
         let blocks = self.record.plan.blocks.clone();
         for (number, block) in blocks.iter().enumerate() {
             if self.is_out_of_time(number) {

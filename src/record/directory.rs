@@ -34,7 +34,7 @@ const DEAD_LETTERS: &str = "dead_letters.jsonl";
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A file of it.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     File {
         /// Which.
         path: PathBuf,

@@ -18,6 +18,8 @@ const WAIT_SAMPLES_MIN: u64 = 30;
 /// Share of CPU time above which somebody else's work may be in the numbers. An idle machine with
 /// its daemons stays far below.
 const BUSY_MAX: f64 = 0.1;
+/// Blocks shorter than this, in seconds, are named a burst.
+const SHORT_BLOCK_S: f64 = 1.0;
 
 pub(super) fn claim(
     record: &Record,
@@ -67,7 +69,21 @@ fn best(record: &Record, cells: &[CellVerdict], baseline: Option<usize>) -> Opti
         settled.filter_map(|cell| Some((cell, cell.rows_per_s?))).collect();
     measured.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
     let (&(best, rate), rest) = measured.split_first()?;
-    let mut sentence = format!("Best here: {} with {} rows/s", best.name, interval(rate));
+    let is_left_out = |cell: &&CellVerdict| {
+        cell.rows_per_s.is_some() && !is_of_one_setting(&record.plan.cells[cell.cell])
+    };
+    let of = match cells.iter().find(is_left_out) {
+        Some(_) => ", of closed loops that hold one setting",
+        None => "",
+    };
+    if !rest.is_empty() && measured.iter().all(|(_, rate)| rate.low.is_none()) {
+        return Some(format!(
+            "Fastest in one block each{of}: {} with {} rows/s; one block tells no cell from another.",
+            best.name,
+            number(rate.value)
+        ));
+    }
+    let mut sentence = format!("Best here{of}: {} with {} rows/s", best.name, interval(rate));
     match best.speedup.filter(|_| baseline != Some(best.cell)) {
         Some(speedup) if speedup.may_be(1.0) => sentence.push_str(&format!(
             ", which cannot be told apart from the baseline ({})",
@@ -152,16 +168,21 @@ fn baseline_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
     });
     let commit = cell.commit_ns_p50.map_or(String::new(), |commit| {
         let share = cell.commit_share.unwrap_or(0.0) * 100.0;
-        format!("; COMMIT takes {} of it, {share:.0} % of all service time", time_ns(commit))
+        format!(
+            "; COMMIT, its own round trip included, takes {} in the median and {share:.0} % of all \
+             service time",
+            time_ns(commit)
+        )
     });
     let share = trips * trip_us / service_us * 100.0;
     Some(format!(
-        "{}: one row costs {}{claimed}. Its median operation of {} waits for {} round trips of \
+        "{}: one row costs {}{claimed}. Its median operation of {} waits for {} round trip{} of \
          {} each (median of an empty one), {share:.0} % of it{commit}.",
         cell.name,
         time_us(1e6 / rate.value),
         time_us(service_us),
         number(trips),
+        if trips > 1.0 { "s" } else { "" },
         time_us(trip_us),
     ))
 }
@@ -285,7 +306,8 @@ fn waits(cell: &CellVerdict) -> Option<String> {
         .map(|(event, share)| format!("{event} {:.0} %", share * 100.0))
         .collect();
     Some(format!(
-        "{}: sessions at work were seen in {} ({} samples).",
+        "{}: sessions at work were seen in {} ({} samples, taken when the client's thread has time \
+         for them: they favour ClientRead).",
         cell.name,
         shares.join(", "),
         cell.wait_samples
@@ -348,9 +370,64 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     if let Some(steal) = environment.steal.filter(|steal| 0.02 < *steal) {
         sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));
     }
+    sentences.extend(short_blocks(record, cells));
     for cell in cells {
         sentences.extend(losses_of(record, cell));
         sentences.extend(caveats_of(record, cell));
+    }
+    let is_wide = |cell: &&CellVerdict| {
+        let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
+        wide.is_some_and(|wide| 2.0 < wide)
+    };
+    let wide: Vec<&str> = cells.iter().filter(is_wide).map(|cell| &*cell.name).collect();
+    if !wide.is_empty() {
+        sentences.push(format!(
+            "A wide interval, which more repetitions would narrow: {}.",
+            wide.join("; ")
+        ));
+    }
+    sentences
+}
+
+/// Blocks that ended by their time before all rows of the plan were in, and blocks too short to say
+/// what the server sustains: a table that was just made, after a CHECKPOINT.
+fn short_blocks(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
+    let (mut fewer, mut shortest, mut short) = (Vec::new(), f64::MAX, 0);
+    for cell in cells {
+        let blocks: Vec<_> = record.valid_blocks_of(cell.cell).collect();
+        if blocks.is_empty() {
+            continue;
+        }
+        let of = |value: fn(&BlockRecord) -> f64| {
+            stats::median(&blocks.iter().map(|block| value(block)).collect::<Vec<_>>())
+        };
+        let (rows, seconds) =
+            (of(|block| block.rows_confirmed as f64), of(|block| block.elapsed_ns as f64 / 1e9));
+        if let Some(planned) = record.plan.cells[cell.cell].stop.rows
+            && rows < planned as f64
+        {
+            let (rows, planned) = (number(rows), number(planned as f64));
+            let name = &cell.name;
+            fewer.push(format!("{name}: {rows} of {planned} rows in {} s", number(seconds)));
+        }
+        if seconds < SHORT_BLOCK_S {
+            short += 1;
+            shortest = shortest.min(seconds);
+        }
+    }
+    let mut sentences = Vec::new();
+    if 0 < short {
+        sentences.push(format!(
+            "Blocks of {short} of {} cells took less than {SHORT_BLOCK_S} s, the shortest {shortest:.2} s \
+             (medians): a burst into a new table after a CHECKPOINT, which a longer load may not \
+             sustain.",
+            cells.len()
+        ));
+    }
+    if !fewer.is_empty() {
+        let all = if record.plan.name == "reproduce" { "; `--full` inserts all" } else { "" };
+        sentences
+            .push(format!("Blocks that their time ended (medians): {}{all}.", fewer.join("; ")));
     }
     sentences
 }
@@ -395,8 +472,8 @@ fn losses_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
         ));
     } else if 0 < pushed_back {
         sentences.push(format!(
-            "{name}: the server pushed back {} attempts ({counts}); all were tried again, and went \
-             in.",
+            "{name}: {} attempts were pushed back, or found no server ({counts}); all were \
+             tried again, and went in.",
             number(pushed_back as f64)
         ));
     }
@@ -433,33 +510,17 @@ fn caveats_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
     if !cell.outliers.is_empty() {
         let list: Vec<String> = cell.outliers.iter().map(ToString::to_string).collect();
         sentences.push(format!(
-            "{name}: repetition {} lies far from the rest; it is in the numbers all the same.",
+            "{name}: far from the rest, and in the numbers all the same: repetition {} (counted from \
+             0).",
             list.join(", ")
         ));
     }
     let plan = &record.plan.cells[cell.cell];
-    let rows: Vec<f64> = blocks.iter().map(|block| block.rows_confirmed as f64).collect();
-    let seconds: Vec<f64> = blocks.iter().map(|block| block.elapsed_ns as f64 / 1e9).collect();
-    let median = stats::median(&rows);
-    if let Some(planned) = plan.stop.rows.filter(|planned| median < *planned as f64)
-        && cell.claimed_rows_per_s.is_some()
-    {
-        sentences.push(format!(
-            "{name}: a block inserted {} rows in {} s (medians), not {}; `--full` inserts all.",
-            number(median),
-            number(stats::median(&seconds)),
-            number(planned as f64)
-        ));
-    }
     if !matches!(plan.transaction, Transaction::Autocommit | Transaction::Every(1)) {
         sentences.push(format!(
             "{name}: latencies are of operations before their COMMIT, which many share; the rate \
              has it in."
         ));
-    }
-    let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
-    if wide.is_some_and(|wide| 2.0 < wide) {
-        sentences.push(format!("{name}: the interval is wide; more repetitions would narrow it."));
     }
     if blocks.iter().any(|block| block.overloaded)
         && let Pace::Open { rate, .. } = record.plan.cells[cell.cell].pace

@@ -204,3 +204,41 @@ fn a_private_server_shares_the_processors_of_its_client() {
     record.environment.private_server = false;
     assert_has_not(&caveats(&record), "share");
 }
+
+#[test]
+fn one_block_each_tells_no_cell_from_another() {
+    let mut record = record(&[(ONE, steady(1_000.0)), (FIVE, steady(500.0))], "");
+    record.blocks.retain(|block| block.repetition == 0);
+    let said = sentences(&record);
+    assert_has(&said, "Fastest in one block each: one with 990 rows/s; one block tells no cell");
+    assert_has_not(&said, "Best here");
+}
+
+#[test]
+fn a_cell_under_a_controller_is_said_to_be_left_out_of_the_best() {
+    let steered = ("steered", "strategy = 'unnest'\ncontroller = { policy = 'pilot' }");
+    let cells = [(ONE, steady(1_000.0)), (FIVE, steady(500.0)), (steered, steady(9_000.0))];
+    let said = sentences(&record(&cells, ""));
+    assert_has(&said, "Best here, of closed loops that hold one setting: one with 1,000");
+    assert_has_not(&sentences(&record(&cells[..2], "")), "of closed loops");
+}
+
+#[test]
+fn short_blocks_are_called_a_burst_and_what_their_time_ended_is_listed() {
+    let mut record = record(&[(ONE, steady(1_000.0)), (FIVE, steady(500.0))], "");
+    let caveats = |record: &Record| Verdict::of(record).caveats.join("\n");
+    for block in &mut record.blocks {
+        block.elapsed_ns = if block.cell == 0 { 200_000_000 } else { 2_000_000_000 };
+    }
+    assert_has(&caveats(&record), "Blocks of 1 of 2 cells took less than 1 s, the shortest 0.20 s");
+    record.plan.cells[0].stop.rows = Some(1_000_000);
+    let rows = record.blocks[0].rows_confirmed;
+    assert!(rows < 1_000_000);
+    let said = caveats(&record);
+    assert_has(&said, "Blocks that their time ended (medians): one: ");
+    assert_has_not(&said, "--full");
+    record.plan.name = "reproduce".to_owned();
+    assert_has(&caveats(&record), "; `--full` inserts all.");
+    record.blocks.retain(|block| block.cell == 1);
+    assert_has_not(&caveats(&record), "took less than");
+}

@@ -1,7 +1,10 @@
 //! Turns errors of tokio-postgres and deadpool into the terms that the engine acts on.
 
 use deadpool_postgres::{PoolError, TimeoutType};
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::{
+    Error,
+    error::{Severity, SqlState},
+};
 
 use crate::target::TargetError;
 
@@ -14,13 +17,6 @@ const PUSHED_BACK: [SqlState; 7] = [
     SqlState::TOO_MANY_CONNECTIONS,
     SqlState::CONFIGURATION_LIMIT_EXCEEDED,
     SqlState::CANNOT_CONNECT_NOW,
-];
-
-/// The server ends the session in these.
-const CONNECTION_LOST: [SqlState; 3] = [
-    SqlState::ADMIN_SHUTDOWN,
-    SqlState::CRASH_SHUTDOWN,
-    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
 ];
 
 /// Says what an error of an open session means.
@@ -38,6 +34,7 @@ pub(super) fn of_session(error: &Error) -> TargetError {
         message: reply.message().to_owned(),
         detail: reply.detail().map(str::to_owned),
         hint: reply.hint().map(str::to_owned),
+        ends_session: matches!(reply.parsed_severity(), Some(Severity::Fatal | Severity::Panic)),
     })
 }
 
@@ -48,18 +45,20 @@ pub(super) struct Reply {
     pub(super) message: String,
     pub(super) detail: Option<String>,
     pub(super) hint: Option<String>,
+    /// Whether its severity is FATAL or PANIC. What was being committed may be there or not.
+    pub(super) ends_session: bool,
 }
 
 /// Says what the server's answer to a statement means.
 pub(super) fn of_reply(reply: Reply) -> TargetError {
-    let Reply { sqlstate, mut message, detail, hint } = reply;
+    let Reply { sqlstate, mut message, detail, hint, ends_session } = reply;
     for more in [detail, hint].into_iter().flatten() {
         message.push_str("; ");
         message.push_str(&more);
     }
     let code = SqlState::from_code(&sqlstate);
     let class = sqlstate.get(..2).unwrap_or_default();
-    if CONNECTION_LOST.contains(&code) || class == "08" {
+    if ends_session || class == "08" {
         TargetError::ConnectionLost { message }
     } else if PUSHED_BACK.contains(&code) {
         TargetError::PushedBack { sqlstate, message }

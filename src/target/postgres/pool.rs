@@ -154,9 +154,9 @@ impl PgPool {
         }
         let mut leases = Vec::new();
         while 0 < self.pool.status().available {
-            let Ok(lease) = self.acquire().await else { return };
+            let Ok(mut lease) = self.acquire().await else { return };
             let flush = "SELECT pg_stat_force_next_flush()";
-            if lease.client.batch_execute(flush).await.is_err() {
+            if lease.batch_execute(flush).await.is_err() {
                 return;
             }
             leases.push(lease);

@@ -129,7 +129,7 @@ impl PgSession {
         Ok(self.wire.as_mut())
     }
 
-    async fn batch_execute(&mut self, text: &str) -> Result<(), TargetError> {
+    pub(super) async fn batch_execute(&mut self, text: &str) -> Result<(), TargetError> {
         let done = match &mut self.wire {
             Some(wire) if self.is_quiet => wire.batch_execute(text).await,
             _ => {
@@ -167,6 +167,8 @@ impl PgSession {
         {
             return wire.prepare(text).await.map(Prepared::Name);
         }
+        // It returns before the answer's end: the connection's task still waits for that.
+        self.is_quiet = false;
         let statement = self.client.prepare(text).await;
         statement.map(Prepared::Statement).map_err(|error| error::of_session(&error))
     }

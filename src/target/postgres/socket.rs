@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use socket2::SockRef;
@@ -21,6 +22,7 @@ use tokio_postgres::{
 };
 
 use super::{tls, wire::Wire};
+use crate::clock;
 
 /// Opens sessions, for the pool and for us.
 #[derive(Clone, Debug)]
@@ -100,7 +102,15 @@ struct Turn {
 
 impl Socket {
     async fn connect(path: PathBuf) -> io::Result<Socket> {
-        let stream = tokio::net::UnixStream::connect(path).await?.into_std()?;
+        let stream = loop {
+            match tokio::net::UnixStream::connect(&path).await {
+                // More are connecting than the server has places for in its queue.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    clock::sleep(Duration::from_millis(1)).await;
+                }
+                other => break other?.into_std()?,
+            }
+        };
         // A smaller buffer is no error.
         drop(SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES));
         let readable = register(stream, Interest::READABLE)?;

@@ -132,20 +132,32 @@ impl Wire {
 
     /// Sends what is to be sent and reads the answer to its end.
     async fn talk(&mut self) -> Result<u64, TargetError> {
+        if self.is_lost {
+            let message = "the session was left in the middle of an answer".to_owned();
+            return Err(TargetError::ConnectionLost { message });
+        }
         // Also if this future is dropped before the answer's end.
         self.is_lost = true;
         self.socket.take_from_connection();
         let mut answer = Answer::default();
-        if let Err(error) = self.send_and_receive(&mut answer).await {
-            let message = format!("error communicating with the server: {error}");
-            return Err(answer.error.unwrap_or(TargetError::ConnectionLost { message }));
+        let outcome = match self.send().await {
+            Ok(()) => self.receive(&mut answer).await,
+            // Why it does not listen may have been its last words.
+            Err(error) => self.receive(&mut answer).await.and(Err(error)),
+        };
+        if let Err(error) = outcome {
+            let message = match answer.error {
+                Some(error) => error.to_string(),
+                None => format!("error communicating with the server: {error}"),
+            };
+            return Err(TargetError::ConnectionLost { message });
         }
         self.socket.give_back();
         self.is_lost = false;
         answer.error.map_or(Ok(answer.rows), Err)
     }
 
-    async fn send_and_receive(&mut self, answer: &mut Answer) -> io::Result<()> {
+    async fn send(&mut self) -> io::Result<()> {
         // Asked for first, the answer wakes this task and not the connection's.
         poll_fn(|context| self.socket.poll_expect(context)).await?;
         let mut sent = 0;
@@ -154,6 +166,10 @@ impl Wire {
             sent += poll_fn(|context| self.socket.poll_send(context, rest)).await?;
         }
         self.messages.clear();
+        Ok(())
+    }
+
+    async fn receive(&mut self, answer: &mut Answer) -> io::Result<()> {
         while !answer.is_over {
             if self.filled == self.answer.len() {
                 self.answer.resize(2 * self.filled, 0);
@@ -222,6 +238,7 @@ fn error_of(message: &[u8]) -> io::Result<TargetError> {
             let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
             match field.type_() {
                 b'C' => reply.sqlstate = value,
+                b'V' => reply.ends_session = matches!(&*value, "FATAL" | "PANIC"),
                 b'M' => reply.message = value,
                 b'D' => reply.detail = Some(value),
                 b'H' => reply.hint = Some(value),
