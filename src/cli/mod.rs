@@ -1,6 +1,7 @@
 //! The commands: arguments in, exit code out; one small file per command.
 
 mod args;
+mod compare;
 mod progress;
 mod replay;
 mod replay_record;
@@ -31,6 +32,7 @@ enum Exit {
     Inconclusive,
     ClaimRefuted,
     Regression,
+    NotComparable,
     Invalid,
     Interrupted,
     Terminated,
@@ -43,6 +45,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::ClaimRefuted | Exit::Regression => 10,
             Exit::Inconclusive => 11,
+            Exit::NotComparable => 12,
             Exit::Invalid => 13,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
@@ -93,6 +96,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {

@@ -68,7 +68,7 @@ impl Metric {
 
     /// The gain of head being worse by a share: 0.1 is a tenth fewer rows/s, or a tenth more
     /// latency.
-    pub(super) fn gain_of_worse(self, share: f64) -> f64 {
+    pub(crate) fn gain_of_worse(self, share: f64) -> f64 {
         match self {
             Metric::RowsPerS => (1.0 - share).ln(),
             Metric::LatencyP95 | Metric::LatencyP99 => -(1.0 + share).ln(),
@@ -76,7 +76,7 @@ impl Metric {
     }
 
     /// The share by which head is worse at a gain; below 0 if it is better.
-    pub(super) fn worse_of_gain(self, gain: f64) -> f64 {
+    pub(crate) fn worse_of_gain(self, gain: f64) -> f64 {
         match self {
             Metric::RowsPerS => 1.0 - gain.exp(),
             Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp() - 1.0,
@@ -84,7 +84,7 @@ impl Metric {
     }
 
     /// The ratio head : base at a gain, as it was measured.
-    pub(super) fn ratio_of_gain(self, gain: f64) -> f64 {
+    pub(crate) fn ratio_of_gain(self, gain: f64) -> f64 {
         match self {
             Metric::RowsPerS => gain.exp(),
             Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp(),
@@ -92,7 +92,7 @@ impl Metric {
     }
 
     /// Returns whether more of it is worse.
-    pub(super) fn is_latency(self) -> bool {
+    pub(crate) fn is_latency(self) -> bool {
         self != Metric::RowsPerS
     }
 }

@@ -15,10 +15,10 @@ use crate::{
     verdict::{CellVerdict, Judgement, Outcome, Validity, Verdict, settings},
 };
 
-const BOLD: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(super) const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Writes the report. Colours are for a writer that can drop them.
 ///
@@ -63,7 +63,7 @@ pub fn write_answer(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Returns the columns of the terminal, if standard output is one.
-fn terminal() -> Option<u16> {
+pub(super) fn terminal() -> Option<u16> {
     Table::new().width()
 }
 
@@ -302,7 +302,7 @@ fn estimate(estimate: Option<Estimate>, unit: &str, layout: Layout) -> Cell {
     })
 }
 
-fn new_table(header: &[&str]) -> Table {
+pub(super) fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     for line in [TableComponent::HeaderLines, TableComponent::MiddleHeaderIntersections] {
@@ -310,17 +310,17 @@ fn new_table(header: &[&str]) -> Table {
     }
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| match *title {
-        "cell" | "strategy" | "transaction" | "pace" | "stop" => Cell::new(title),
+        "cell" | "number" | "strategy" | "transaction" | "pace" | "stop" | "" => Cell::new(title),
         title => right(title.to_owned()),
     }));
     table
 }
 
-fn right(text: String) -> Cell {
+pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn write_section(
+pub(super) fn write_section(
     columns: Option<u16>,
     title: &str,
     sentences: &[String],
@@ -354,7 +354,7 @@ fn write_verdict(columns: Option<u16>, verdict: &Verdict, out: &mut dyn Write) -
 
 /// Breaks a sentence between words at the last column, but not between a number and its unit;
 /// leaves it whole where there is none.
-fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
+pub(super) fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
     const NO_BREAK: char = '\u{a0}';
     let width = columns.map_or(usize::MAX, usize::from);
     let mut glued = sentence.to_owned();

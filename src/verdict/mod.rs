@@ -3,6 +3,7 @@
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
 mod cells;
+pub mod compare;
 pub(crate) mod settings;
 mod tuning;
 mod words;

@@ -7,6 +7,7 @@ mod arena;
 mod bad_days;
 mod cluster;
 mod command_line;
+mod compare;
 mod frozen;
 mod own_table;
 mod postgres;
