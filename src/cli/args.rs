@@ -1,5 +1,7 @@
 //! The command line, as clap reads it.
 
+mod check;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{
@@ -7,6 +9,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
+pub(super) use self::check::Check;
 use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\
@@ -14,10 +17,10 @@ Exit codes:
   0    done; with --strict: every claim holds, and the limit of tune is kept
   1    tool or server error
   2    usage, or a scenario that cannot run
-  10   --strict: a claim is refuted, or no setting keeps the limit of tune;
-       compare --gate: a number is worse
-  11   --strict: undecided
-  12   what was to be compared is not comparable
+  10   a check FAILs; compare --gate: a number is worse; --strict: a claim is refuted, or no
+       setting keeps the limit of tune
+  11   --strict: a claim, a check or a comparison is undecided
+  12   the arms of a check, or the records, cannot be compared
   13   INVALID: a table did not hold what the server had confirmed
   130  stopped by Ctrl-C (143: by SIGTERM); what was measured is on disk
 
@@ -54,6 +57,13 @@ pub(super) enum Command {
     /// its runner-up, the article's 1,000 rows x 5 workers and the best static default, and you are
     /// told what to use, what the others give, and how sure that is. About a minute.
     Tune(Tune),
+    /// Says whether head inserts more slowly than base: a regression gate for CI.
+    ///
+    /// The arms are two scenarios, two servers or two schemas. Blocks of both alternate in random
+    /// order, and pairs of neighbours are compared, so that what the machine does hits both alike.
+    /// PASS and FAIL are proven, or else it is INCONCLUSIVE; a FAIL is repeated in a fresh session
+    /// before it is believed. About 40 s for what has not changed.
+    Check(Box<Check>),
     /// Stored records side by side, and whether the last is worse than those before it.
     ///
     /// A stored record was measured in another session, on a machine that was busier or idler then.

@@ -1,6 +1,8 @@
 //! The commands: arguments in, exit code out; one small file per command.
 
 mod args;
+mod check;
+mod checker;
 mod compare;
 mod progress;
 mod replay;
@@ -96,6 +98,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),

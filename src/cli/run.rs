@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
 }
 
 /// What the command line says of the table wins over the scenario.
-fn own_table(scenario: &mut Scenario, arguments: &OwnTable) {
+pub(super) fn own_table(scenario: &mut Scenario, arguments: &OwnTable) {
     let table = &mut scenario.table;
     match (&arguments.ddl, &arguments.table) {
         (Some(file), name) => {

@@ -1,6 +1,6 @@
 //! Runs a plan against a target: block after block, each on disk before the next begins.
 
-mod table;
+pub(super) mod table;
 mod tuning;
 
 use std::{io::Write as _, path::Path, time::Duration};
@@ -39,11 +39,11 @@ use crate::{
 pub(super) use self::tuning::Search;
 
 /// How long the end of a run waits for the server to drop the schema.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How much longer the server may take to let us in once the run was told to stop.
-const CONNECT_GRACE: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_GRACE: Duration = Duration::from_secs(5);
 /// How much longer the last block's table may be read once the run was told to stop.
-const VERIFY_GRACE: Duration = Duration::from_secs(30);
+pub(super) const VERIFY_GRACE: Duration = Duration::from_secs(30);
 
 /// What to run.
 #[derive(Debug)]
@@ -63,36 +63,50 @@ pub(super) struct Job {
 
 pub(super) fn run(job: Job, common: &Common) -> anyhow::Result<Exit> {
     if let Some(sim) = job.plan.sim.clone() {
-        if common.url.is_some() || common.pg_bin.is_some() || common.pg_major.is_some() {
-            let problem = "--url, --pg-bin and --pg-major name a PostgreSQL, but the scenario asks \
-                           for a simulated server";
-            return Err(UsageError(problem.to_owned()).into());
-        }
-        return clock::run_virtual(until_aborted(|signals| {
-            run_simulated(job, sim, common, signals)
-        }))?;
+        refuse_server_flags(common)?;
+        let what = |signals| run_simulated(job, sim, common, signals);
+        return clock::run_virtual(until_aborted(what, |exit| exit))?;
     }
-    let runtime = match job.plan.client_threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        threads => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads as usize)
-            .enable_all()
-            .build()?,
-    };
-    let outcome = runtime.block_on(until_aborted(|signals| run_job(job, common, signals)));
+    let runtime = runtime(job.plan.client_threads)?;
+    let what = |signals| run_job(job, common, signals);
+    let outcome = runtime.block_on(until_aborted(what, |exit| exit));
     runtime.shutdown_background();
     outcome
 }
 
-/// Does something until it ends, or until a second signal.
-async fn until_aborted<F>(what: impl FnOnce(Signals) -> F) -> anyhow::Result<Exit>
+/// A simulated server is no place that flags could name.
+pub(super) fn refuse_server_flags(common: &Common) -> anyhow::Result<()> {
+    if common.url.is_some() || common.pg_bin.is_some() || common.pg_major.is_some() {
+        let problem = "--url, --pg-bin and --pg-major name a PostgreSQL, but the scenario asks for a \
+                       simulated server";
+        return Err(UsageError(problem.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Makes the runtime that workers run on.
+pub(super) fn runtime(client_threads: u32) -> std::io::Result<tokio::runtime::Runtime> {
+    match client_threads {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads as usize)
+            .enable_all()
+            .build(),
+    }
+}
+
+/// Does something until it ends, or until a second signal, which `aborted` has the last word on.
+pub(super) async fn until_aborted<F, R>(
+    what: impl FnOnce(Signals) -> F,
+    aborted: impl FnOnce(Exit) -> R,
+) -> anyhow::Result<R>
 where
-    F: Future<Output = anyhow::Result<Exit>>,
+    F: Future<Output = anyhow::Result<R>>,
 {
     let signals = Signals::listen()?;
     tokio::select! {
         outcome = what(signals.clone()) => outcome,
-        () = signals.abort.cancelled() => Ok(signals.exit().unwrap_or(Exit::Interrupted)),
+        () = signals.abort.cancelled() => Ok(aborted(signals.exit().unwrap_or(Exit::Interrupted))),
     }
 }
 
@@ -206,7 +220,7 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
 
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
 /// time nobody else is there.
-async fn cpu_busy(plan: &Plan) -> Option<f64> {
+pub(super) async fn cpu_busy(plan: &Plan) -> Option<f64> {
     if plan.sim.is_some() {
         return None;
     }
@@ -605,7 +619,7 @@ impl Notebook<'_> {
 }
 
 /// Waits until `stop` was asked for and some time has passed.
-async fn stopped_for(grace: Duration, stop: &CancellationToken) {
+pub(super) async fn stopped_for(grace: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
     clock::sleep(grace).await;
 }
@@ -681,7 +695,7 @@ fn dead_letters(number: usize, cell: &str, outcome: &BlockOutcome) -> Vec<serde_
 }
 
 /// Twelve characters that no two runs share: the time in base 36, then the process.
-fn schema_name() -> String {
+pub(super) fn schema_name() -> String {
     let micros = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
     let mut number = micros.wrapping_mul(4_194_304).wrapping_add(u64::from(std::process::id()));
     let digits = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -694,7 +708,7 @@ fn schema_name() -> String {
     name
 }
 
-fn version() -> String {
+pub(super) fn version() -> String {
     match option_env!("BATCHPILOT_COMMIT") {
         Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
         None => env!("CARGO_PKG_VERSION").to_owned(),

@@ -24,8 +24,8 @@ use self::{
 };
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Controller, Decision, Setting},
-    measure::{Activity, Measurement, Roll, WindowSummary},
+    controller::{Controller, Decision, Fixed, Setting},
+    measure::{Activity, Measurement, Recorder, Roll, Span, WindowSummary},
     plan::{CellPlan, Pace},
     rows::{Generator, RowRange, RowSet},
     target::{Operation, Pool, ServerSample, Target, TargetError},
@@ -123,6 +123,17 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer an open loop may work off its backlog, as a share of the block's time.
 const DRAIN_SHARE: f64 = 1.0;
 
+/// One of many blocks on the same sessions and the same table.
+#[derive(Debug)]
+pub struct Stint<'a, P> {
+    /// The sessions; they stay open.
+    pub pool: &'a Arc<P>,
+    /// The index of its first row: those before are in the table.
+    pub first_row: u64,
+    /// The part that counts.
+    pub span: Span,
+}
+
 /// Runs one block on a table that is ready.
 ///
 /// # Errors
@@ -135,22 +146,53 @@ pub async fn run_block<T: Target>(
     stop: &CancellationToken,
     on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
 ) -> Result<BlockOutcome, TargetError> {
-    let operation = Operation {
-        strategy: spec.cell.strategy,
-        returning: spec.cell.returning,
-        prepared: spec.cell.prepared,
-    };
-    let warm = match spec.cell.controller {
-        None => spec.cell.workers.max(spec.cell.pool.idle_min).min(spec.cell.pool.size_max),
+    let pool = open_pool(target, spec.cell).await?;
+    let outcome = run_on(target, spec, (pool, 0, Recorder::default()), controller, stop, on_window);
+    Ok(outcome.await)
+}
+
+/// Runs one of many blocks, at the cell's own setting.
+pub async fn run_stint<T: Target>(
+    target: &T,
+    spec: BlockSpec<'_>,
+    stint: Stint<'_, T::Pool>,
+    stop: &CancellationToken,
+) -> BlockOutcome {
+    let with = (Arc::clone(stint.pool), stint.first_row, Recorder::keeping(stint.span));
+    run_on(target, spec, with, &mut Fixed(spec.cell.setting()), stop, &mut |_, _| ()).await
+}
+
+/// Opens the sessions of a cell, as many as its workers need at once, and makes them ready.
+///
+/// # Errors
+///
+/// Those of connecting.
+pub async fn open_pool<T: Target>(target: &T, cell: &CellPlan) -> Result<T::Pool, TargetError> {
+    let warm = match cell.controller {
+        None => cell.workers.max(cell.pool.idle_min).min(cell.pool.size_max),
         // That there is a server. The rest come as workers do: how many it grants may change.
         Some(_) => 1,
     };
-    let sizes = warm_batch_rows(spec.cell);
-    let pool = target.open_pool(spec.cell.pool, warm, operation, &sizes).await?;
-    let before = sample(target).await;
+    target.open_pool(cell.pool, warm, operation(cell), &warm_batch_rows(cell)).await
+}
 
+fn operation(cell: &CellPlan) -> Operation {
+    let CellPlan { strategy, returning, prepared, .. } = *cell;
+    Operation { strategy, returning, prepared }
+}
+
+/// Runs a block on sessions that are open, from a row on, into a recorder.
+async fn run_on<T: Target, P: Pool>(
+    target: &T,
+    spec: BlockSpec<'_>,
+    with: (P, u64, Recorder),
+    controller: &mut dyn Controller,
+    stop: &CancellationToken,
+    on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
+) -> BlockOutcome {
+    let before = sample(target).await;
     let first = controller.start();
-    let shared = Arc::new(start(spec, first.setting, pool, operation, stop.child_token()));
+    let shared = Arc::new(start(spec, first.setting, with, stop.child_token()));
     let cpu_before = clock::process_cpu_time();
     let mut block = Block {
         target,
@@ -174,27 +216,26 @@ pub async fn run_block<T: Target>(
     if !abandoned && let (Some(before), Some(after)) = (before, sample(target).await) {
         outcome.samples = Some((before, after));
     }
-    Ok(outcome)
+    outcome
 }
 
 fn start<P: Pool>(
     spec: BlockSpec<'_>,
     setting: Setting,
-    pool: P,
-    operation: Operation,
+    (pool, first_row, recorder): (P, u64, Recorder),
     halt: CancellationToken,
 ) -> Shared<P> {
     let cell = spec.cell;
-    let rows_max = cell.stop.rows;
+    let rows = (first_row, cell.stop.rows);
     Shared {
         pool,
         limiter: Limiter::new(setting),
-        supply: Supply::start(spec.generator, spec.time, rows_max, cell.batch_rows),
+        supply: Supply::start(spec.generator, spec.time, rows, cell.batch_rows),
         pacer: Pacer::new(cell.pace, spec.seed),
-        recorder: Mutex::default(),
+        recorder: Mutex::new(recorder),
         enough: Notify::new(),
         ledger: Mutex::default(),
-        operation,
+        operation: operation(cell),
         transaction: cell.transaction,
         on_error: cell.on_error,
         seed: spec.seed,
@@ -228,10 +269,10 @@ fn drain_until(cell: &CellPlan) -> Option<Duration> {
 }
 
 /// A block under way.
-struct Block<'a, T: Target> {
+struct Block<'a, T: Target, P> {
     target: &'a T,
     spec: BlockSpec<'a>,
-    shared: Arc<Shared<T::Pool>>,
+    shared: Arc<Shared<P>>,
     cadence: Cadence,
     cpu: Duration,
     worker_cpu: Duration,
@@ -239,7 +280,7 @@ struct Block<'a, T: Target> {
     wait_events: BTreeMap<String, u64>,
 }
 
-impl<T: Target> Block<'_, T> {
+impl<T: Target, P: Pool> Block<'_, T, P> {
     /// Runs workers and windows until all workers have ended. Returns whether some were abandoned.
     async fn drive(
         &mut self,

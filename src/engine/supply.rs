@@ -48,24 +48,26 @@ enum Source {
 }
 
 impl Supply {
-    /// Starts to build rows `0..rows_max`; `batch_rows` is a hint for the size of chunks.
+    /// Starts to build `rows_max` rows from the index `first_row` on; `batch_rows` is a hint for the
+    /// size of chunks.
     pub(crate) fn start(
         generator: &Generator,
         time: Time,
-        rows_max: Option<u64>,
+        (first_row, rows_max): (u64, Option<u64>),
         batch_rows: u64,
     ) -> Supply {
-        let rows_max = rows_max.unwrap_or(u64::MAX);
+        let end = rows_max.map_or(u64::MAX, |rows| first_row.saturating_add(rows));
+        let rows = RowRange { start: first_row, end };
         let source = match time {
             // A simulated target looks at no row, and virtual time does not wait for threads.
             Time::Virtual => Source::Counted,
-            Time::Real => Source::Thread(spawn_builder(generator.clone(), rows_max, batch_rows)),
+            Time::Real => Source::Thread(spawn_builder(generator.clone(), rows, batch_rows)),
         };
         Supply {
             generator: generator.clone(),
-            rows_left: AtomicU64::new(rows_max),
+            rows_left: AtomicU64::new(rows.row_count()),
             rows_reserved: AtomicU64::new(0),
-            cursor: Mutex::new(Cursor { source, chunk: None, next: 0 }),
+            cursor: Mutex::new(Cursor { source, chunk: None, next: first_row }),
         }
     }
 
@@ -115,7 +117,7 @@ impl Supply {
 
 fn spawn_builder(
     generator: Generator,
-    rows_max: u64,
+    rows: RowRange,
     batch_rows: u64,
 ) -> async_channel::Receiver<Arc<Chunk>> {
     let (sender, receiver) = async_channel::bounded(CHUNKS_AHEAD);
@@ -124,9 +126,9 @@ fn spawn_builder(
         batches => batches * batch_rows,
     };
     let build = move || {
-        let mut start = 0;
-        while start < rows_max {
-            let end = rows_max.min(start.saturating_add(chunk_rows));
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = rows.end.min(start.saturating_add(chunk_rows));
             let chunk = Arc::new(generator.build(RowRange { start, end }));
             if sender.send_blocking(chunk).is_err() {
                 return; // The block is over.
@@ -264,7 +266,8 @@ mod tests {
                 [(1, 1), (10_000, 1_000), (10_007, 1_000), (7, 100), (19_000, 10_000)]
             {
                 let generator = Generator::article_user(1);
-                let supply = Supply::start(&generator, time, Some(rows), batch_rows);
+                let first = rows / 3;
+                let supply = Supply::start(&generator, time, (first, Some(rows)), batch_rows);
                 let mut all = RowSet::default();
                 let mut batches = 0;
                 loop {
@@ -278,7 +281,10 @@ mod tests {
                         all.insert(range);
                     }
                 }
-                assert_eq!(all.ranges().collect::<Vec<_>>(), [RowRange { start: 0, end: rows }]);
+                assert_eq!(
+                    all.ranges().collect::<Vec<_>>(),
+                    [RowRange { start: first, end: first + rows }]
+                );
                 assert_eq!(batches, rows.div_ceil(batch_rows), "{rows} {batch_rows}");
             }
         }
@@ -286,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_attempt_gets_the_same_rows() {
-        let supply = Supply::start(&Generator::article_user(1), Time::Real, None, 10_000);
+        let supply = Supply::start(&Generator::article_user(1), Time::Real, (0, None), 10_000);
         let mut batch = Reserved::new(&supply, supply.reserve(10_000)).await;
         while batch.next().await.is_some() {}
         batch.rewind();

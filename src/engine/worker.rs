@@ -146,6 +146,16 @@ impl<P> Shared<P> {
         Some(due)
     }
 
+    /// Takes in an operation that ended well.
+    fn record(&self, sample: &OperationSample, intended: Instant) {
+        let ended = (intended + sample.response).saturating_duration_since(self.started);
+        let mut recorder = self.recorder();
+        recorder.keep(sample, ended);
+        if recorder.record(sample) {
+            self.enough.notify_one();
+        }
+    }
+
     fn confirm(&self, ranges: impl IntoIterator<Item = RowRange>) {
         let mut ledger = lock(&self.ledger);
         ranges.into_iter().for_each(|range| ledger.confirmed.insert(range));
@@ -239,9 +249,7 @@ impl<P: Pool> Shared<P> {
                         rows_wait: batch.rows_wait(),
                         was_made_ready: attempt.was_made_ready,
                     };
-                    if self.recorder().record(&sample) {
-                        self.enough.notify_one();
-                    }
+                    self.record(&sample, intended);
                     self.settle(held, attempt, batch).await;
                     return;
                 }

@@ -37,6 +37,9 @@ pub struct Options {
     pub guard_min: Duration,
     /// The same in operations, at the median latency: default 2.
     pub guard_operations: u32,
+    /// Length of a window of the warm-up, default 0.5 s. Shorter ones end it sooner, and agree less
+    /// often.
+    pub warm_up_window: Duration,
     /// Windows of each arm that must agree before measuring starts, default 3. More, or a smaller
     /// `warm_up_spread`, wait longer for a machine that never settles.
     pub warm_up_windows: usize,
@@ -45,6 +48,9 @@ pub struct Options {
     pub warm_up_spread: f64,
     /// When measuring starts all the same, default after 20 s.
     pub warm_up_max: Duration,
+    /// After how many pairs both tables are read back, compared row by row and emptied, default 5.
+    /// More interrupt the pairs less often, and insert into larger tables.
+    pub pairs_a_table: usize,
     /// Pairs below which a check says nothing, default 15.
     pub pairs_min: usize,
     /// Share of the CPU time that the hypervisor may take, the median of a session's blocks: default
@@ -117,9 +123,11 @@ impl Default for Options {
             block_max: Duration::from_secs(5),
             guard_min: Duration::from_millis(200),
             guard_operations: 2,
+            warm_up_window: Duration::from_millis(500),
             warm_up_windows: 3,
             warm_up_spread: 0.2,
             warm_up_max: Duration::from_secs(20),
+            pairs_a_table: 5,
             pairs_min: 15,
             steal_max: 0.2,
             client_bound_max: 0.1,
@@ -245,5 +253,11 @@ impl Rule {
     /// Pairs after which a session ends in any case.
     pub fn pairs_max(&self) -> usize {
         self.looks.last().expect("a rule has a look").pairs
+    }
+
+    /// Pairs after which the next look is taken, so many being there.
+    pub fn next_look(&self, pairs: usize) -> usize {
+        let next = self.looks.iter().find(|look| pairs <= look.pairs);
+        next.map_or(self.pairs_max(), |look| look.pairs)
     }
 }

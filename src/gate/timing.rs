@@ -28,6 +28,17 @@ pub enum WarmUp {
     TimedOut,
 }
 
+impl WarmUp {
+    /// Of both arms, which are as old.
+    pub fn of_both(base: WarmUp, head: WarmUp) -> WarmUp {
+        match (base, head) {
+            (WarmUp::Steady, WarmUp::Steady) => WarmUp::Steady,
+            (WarmUp::GoOn, _) | (_, WarmUp::GoOn) => WarmUp::GoOn,
+            _ => WarmUp::TimedOut,
+        }
+    }
+}
+
 impl Timing {
     /// Chooses by the median latency of an operation, of the slower arm. Short blocks make many
     /// pairs, and their neighbours alike: in simulation 1 s finds two to four times as much as 5 s.

@@ -9,6 +9,6 @@ mod window;
 
 pub use self::{
     histograms::{Histograms, Kind},
-    recorder::{Measurement, OperationSample, Recorder, Roll},
+    recorder::{Kept, Measurement, OperationSample, Recorder, Roll, Span},
     window::{Activity, WindowSummary},
 };

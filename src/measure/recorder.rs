@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hdrhistogram::Histogram;
+
 use super::{Activity, Histograms, Kind, WindowSummary};
 
 /// One operation that ended well.
@@ -29,6 +31,25 @@ pub struct OperationSample {
     pub was_made_ready: bool,
 }
 
+/// The part of a block that counts where blocks are compared: from its start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// Its first moment: what happens earlier is still of the block before.
+    pub from: Duration,
+    /// Its last: operations that end later are no longer as many at a time.
+    pub to: Duration,
+}
+
+/// What was measured in a [`Span`].
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Rows of the operations that ended in it.
+    pub rows: u64,
+    /// Service latencies of those, and of the ones that ended after it: left out, a stall that
+    /// outlasts the span would not show.
+    pub service: Histogram<u64>,
+}
+
 /// What a block measured.
 #[derive(Clone, Debug, Default)]
 pub struct Measurement {
@@ -50,6 +71,8 @@ pub struct Measurement {
     pub windows_client_bound: u64,
     /// Windows.
     pub windows: u64,
+    /// Of the part that counts, if there is one.
+    pub kept: Option<Kept>,
 }
 
 /// What the engine knows at a window's end.
@@ -85,6 +108,7 @@ pub struct Recorder {
     window_epoch: u64,
     /// Operations that the window waits for; more than there can be if it waits for none.
     operations_wanted: u64,
+    span: Option<Span>,
     total: Measurement,
 }
 
@@ -113,12 +137,34 @@ impl Default for Recorder {
             window_start: Duration::ZERO,
             window_epoch: 0,
             operations_wanted: u64::MAX,
+            span: None,
             total: Measurement::default(),
         }
     }
 }
 
 impl Recorder {
+    /// Creates a recorder that measures a part of the block on its own, too.
+    pub fn keeping(span: Span) -> Recorder {
+        let kept = Some(Kept { rows: 0, service: Histograms::empty() });
+        let total = Measurement { kept, ..Measurement::default() };
+        Recorder { span: Some(span), total, ..Recorder::default() }
+    }
+
+    /// Takes an operation that ended well, so long after the block's start, into the part that
+    /// counts, if it belongs there. It was recorded before.
+    pub fn keep(&mut self, sample: &OperationSample, at: Duration) {
+        let Some((span, kept)) = self.span.zip(self.total.kept.as_mut()) else { return };
+        if at < span.from {
+            return;
+        }
+        let nanos = u64::try_from(sample.service.as_nanos()).unwrap_or(u64::MAX);
+        kept.service.saturating_record(nanos);
+        if at < span.to {
+            kept.rows += sample.rows;
+        }
+    }
+
     /// Takes in an operation that ended well. Returns whether it is the last of those that the window
     /// waits for.
     pub fn record(&mut self, sample: &OperationSample) -> bool {
@@ -330,6 +376,22 @@ mod tests {
         assert!(recorder.roll(&roll(750, 1)).mixed, "an old operation ended in it");
         recorder.record(&sample(1));
         assert!(!recorder.roll(&roll(1_000, 1)).mixed);
+    }
+
+    #[test]
+    fn what_counts_lies_between_two_moments_and_a_late_latency_counts_too() {
+        let ms = Duration::from_millis;
+        let mut recorder = Recorder::keeping(Span { from: ms(200), to: ms(1_000) });
+        for (at_ms, service_ms) in [(199, 1), (200, 2), (999, 3), (1_000, 4), (5_000, 4_000)] {
+            let sample = OperationSample { service: ms(service_ms), ..sample(0) };
+            recorder.record(&sample);
+            recorder.keep(&sample, ms(at_ms));
+        }
+        recorder.roll(&roll(5_000, 0));
+        let measurement = recorder.finish();
+        let kept = measurement.kept.unwrap();
+        assert_eq!((measurement.rows, kept.rows, kept.service.len()), (50, 20, 4));
+        assert!(3_990_000_000 < kept.service.max() && 1_990_000 < kept.service.min());
     }
 
     #[test]

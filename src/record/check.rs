@@ -1,18 +1,30 @@
 //! The record of a check: both arms, the pairs as they came, and what the gate made of them.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, RecordError, directory::at};
+use super::{
+    Host, RecordError,
+    folder::{Folder, at, csv_error, replace},
+};
 use crate::{
-    gate::{Advice, Arm, Arms, Check, Conclusion, Evidence, Options, Outcome, Timing, WarmUp},
+    gate::{
+        Advice, Arm, Arms, Block, Check, Conclusion, Evidence, Options, Outcome, Timing, WarmUp,
+    },
     plan::Plan,
     target::ServerInfo,
 };
 
 /// Name of the file of a check.
 pub const CHECK: &str = "check.json";
+
+const PAIRS: &str = "pairs.csv";
 
 /// Version of the format of `check.json`. A reader refuses others.
 pub const CHECK_SCHEMA_VERSION: u32 = 1;
@@ -139,6 +151,148 @@ pub struct TablesRead {
     pub rows: u64,
     /// What is wrong, a sentence a table.
     pub problems: Vec<String>,
+}
+
+/// The directory of a check under way.
+#[derive(Debug)]
+pub struct CheckDirectory {
+    folder: Folder,
+    pairs: csv::Writer<File>,
+}
+
+/// A row of `pairs.csv`: one block of a pair. A column's unit is in its name.
+#[derive(Debug, Serialize)]
+pub struct PairRow<'a> {
+    /// Name of the cell.
+    pub cell: &'a str,
+    /// Which session, from 0.
+    pub session: usize,
+    /// Which pair of it, from 0.
+    pub pair: usize,
+    /// Whose block.
+    pub arm: Arm,
+    /// Whether it ran before the pair's other one.
+    pub is_first: bool,
+    /// When its clock started, from the making of the directory.
+    pub start_s: f64,
+    /// Rows confirmed.
+    pub rows: u64,
+    /// How long the part that counts was.
+    pub seconds: f64,
+    /// Rows a second.
+    pub rows_per_s: f64,
+    /// Median service latency.
+    pub service_ns_p50: u64,
+    /// Its 95th percentile.
+    pub service_ns_p95: u64,
+    /// Its 99th percentile.
+    pub service_ns_p99: u64,
+    /// Its largest.
+    pub service_ns_max: u64,
+    /// Share of the CPU time that the hypervisor took.
+    pub steal: f64,
+    /// Windows.
+    pub windows: u64,
+    /// Windows in which batchpilot was the limit.
+    pub windows_client_bound: u64,
+}
+
+impl CheckDirectory {
+    /// Makes `<parent>/<UTC time>-<name>/` and starts its files.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`] if that cannot be written to.
+    pub fn create(parent: &Path, name: &str) -> Result<CheckDirectory, RecordError> {
+        let folder = Folder::create(parent, name)?;
+        let pairs = csv::Writer::from_writer(folder.start(PAIRS)?);
+        Ok(CheckDirectory { folder, pairs })
+    }
+
+    /// Returns where the files are.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Replaces `check.json`, all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn write(&self, check: &CheckRecord) -> Result<(), RecordError> {
+        let text = serde_json::to_vec_pretty(check).expect("a check is plain data");
+        self.replace(CHECK, &text)
+    }
+
+    /// Replaces a file of the directory, all of it or nothing; makes folders above it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+        replace(&self.path().join(name), bytes)
+    }
+
+    /// Appends a block of a pair.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::File`].
+    pub fn append(&mut self, row: &PairRow<'_>) -> Result<(), RecordError> {
+        let path = self.path().join(PAIRS);
+        self.pairs.serialize(row).map_err(|error| csv_error(&path, error))?;
+        self.pairs.flush().map_err(at(&path))
+    }
+
+    /// As [`super::Directory::utc_at`].
+    pub fn utc_at(&self, offset: Duration) -> String {
+        self.folder.utc_at(offset)
+    }
+
+    /// As [`super::Directory::discard`].
+    pub fn discard(self) {
+        self.folder.discard();
+    }
+}
+
+impl CellCheck {
+    /// The cell has not been begun.
+    pub fn new(cell: usize, name: &str, check: Check, options: &Options) -> CellCheck {
+        let evidence = Evidence::default();
+        CellCheck {
+            cell,
+            name: name.to_owned(),
+            timing: None,
+            sessions: Vec::new(),
+            outcome: check.outcome(&evidence, options),
+            check,
+            evidence,
+            tables: TablesRead::default(),
+            errors: Arms::default(),
+            error: None,
+            advice: Vec::new(),
+        }
+    }
+
+    /// Says anew what follows from pairs and evidence.
+    pub fn judge(&mut self, options: &Options) {
+        self.outcome = self.check.outcome(&self.evidence, options);
+        let session = self.check.sessions().last().expect("a check has a session");
+        self.advice = Advice::of(session, options);
+    }
+}
+
+impl PairRow<'_> {
+    /// What the gate is told of the block.
+    pub fn block(&self) -> Block {
+        Block {
+            rows: self.rows,
+            seconds: self.seconds,
+            latency_s_p95: self.service_ns_p95 as f64 / 1e9,
+            latency_s_p99: self.service_ns_p99 as f64 / 1e9,
+            steal: self.steal,
+        }
+    }
 }
 
 impl CheckRecord {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BlockRecord, Record, SCHEMA_VERSION,
+    folder::{Folder, at, csv_error, replace},
     journal::{Journal, JournalRow},
 };
 use crate::{
@@ -67,15 +68,11 @@ pub enum RecordError {
 /// The directory of a run under way.
 #[derive(Debug)]
 pub struct Directory {
-    path: PathBuf,
-    /// Whether the folder above was made for this run.
-    made_parent: bool,
+    folder: Folder,
     windows: csv::Writer<File>,
     blocks: csv::Writer<File>,
     latency: File,
     journal: Journal,
-    /// When it was made: the start of the interval log.
-    created: jiff::Timestamp,
 }
 
 /// A row of `windows.csv`. A column's unit is in its name.
@@ -178,31 +175,13 @@ impl Directory {
     ///
     /// [`RecordError::File`] if that cannot be written to.
     pub fn create(parent: &Path, name: &str) -> Result<Directory, RecordError> {
-        let now = jiff::Timestamp::now();
-        let time: String = format!("{now:.0}").replace([':', '-'], "");
-        let mut path = parent.join(format!("{time}-{name}"));
-        let made_parent = !parent.exists();
-        fs::create_dir_all(parent).map_err(at(parent))?;
-        let mut number = 1;
-        while let Err(error) = fs::create_dir(&path) {
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                return Err(RecordError::File { path, source: error });
-            }
-            number += 1;
-            path = parent.join(format!("{time}-{name}-{number}"));
-        }
-        let file = |name: &str| {
-            let path = path.join(name);
-            OpenOptions::new().create_new(true).append(true).open(&path).map_err(at(&path))
-        };
+        let folder = Folder::create(parent, name)?;
         let mut directory = Directory {
-            windows: csv::Writer::from_writer(file(WINDOWS)?),
-            blocks: csv::Writer::from_writer(file(BLOCKS)?),
-            latency: file(LATENCY)?,
+            windows: csv::Writer::from_writer(folder.start(WINDOWS)?),
+            blocks: csv::Writer::from_writer(folder.start(BLOCKS)?),
+            latency: folder.start(LATENCY)?,
             journal: Journal::default(),
-            created: now,
-            path: path.clone(),
-            made_parent,
+            folder,
         };
         directory.start_log()?;
         Ok(directory)
@@ -210,7 +189,7 @@ impl Directory {
 
     /// Returns where the files are.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
     }
 
     /// Replaces `record.json`, all of it or nothing.
@@ -229,7 +208,7 @@ impl Directory {
     ///
     /// [`RecordError::File`].
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
-        replace(&self.path.join(name), bytes)
+        replace(&self.path().join(name), bytes)
     }
 
     /// As [`Directory::replace`], in the directory of an earlier run.
@@ -244,11 +223,7 @@ impl Directory {
     /// Removes the directory of a run that measured nothing, and the one above it if it was made for
     /// this run and holds no other.
     pub fn discard(self) {
-        // What cannot be removed is an empty directory: no reason to fail for.
-        drop(fs::remove_dir_all(&self.path));
-        if let Some(parent) = self.path.parent().filter(|_| self.made_parent) {
-            drop(fs::remove_dir(parent));
-        }
+        self.folder.discard();
     }
 
     /// Appends a window.
@@ -257,7 +232,7 @@ impl Directory {
     ///
     /// [`RecordError::File`].
     pub fn append_window(&mut self, row: &WindowRow) -> Result<(), RecordError> {
-        let path = self.path.join(WINDOWS);
+        let path = self.path().join(WINDOWS);
         self.windows.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.windows.flush().map_err(at(&path))
     }
@@ -268,14 +243,13 @@ impl Directory {
     ///
     /// [`RecordError::File`].
     pub fn append_decision(&mut self, row: &JournalRow) -> Result<(), RecordError> {
-        self.journal.append(&self.path, row)
+        self.journal.append(self.folder.path(), row)
     }
 
     /// Returns what the time was, or in virtual time would have been, so long after the directory was
     /// made: in UTC, to the millisecond.
     pub fn utc_at(&self, offset: Duration) -> String {
-        let then = self.created.saturating_add(offset).expect("a duration is no calendar unit");
-        format!("{then:.3}")
+        self.folder.utc_at(offset)
     }
 
     /// Appends a block to `blocks.csv`, and its latencies to `latency.hlog`. Its clock started so long
@@ -291,7 +265,7 @@ impl Directory {
         histograms: &Histograms,
         start: Duration,
     ) -> Result<(), RecordError> {
-        let path = self.path.join(BLOCKS);
+        let path = self.path().join(BLOCKS);
         let row = block_row(block, cell, histograms);
         self.blocks.serialize(row).map_err(|error| csv_error(&path, error))?;
         self.blocks.flush().map_err(at(&path))?;
@@ -308,15 +282,15 @@ impl Directory {
         if lines.is_empty() {
             return Ok(());
         }
-        let path = self.path.join(DEAD_LETTERS);
+        let path = self.path().join(DEAD_LETTERS);
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(at(&path))
     }
 
     fn start_log(&mut self) -> Result<(), RecordError> {
-        // In seconds since 1970.
-        let started = self.created.as_millisecond() as f64 / 1e3;
+        // In seconds since 1970; the start of the interval log.
+        let started = self.folder.created().as_millisecond() as f64 / 1e3;
         let header = format!(
             "#[Latencies of batchpilot, in nanoseconds; a tag for each cell and kind]\n\
              #[Histogram log format version 1.3]\n\
@@ -324,7 +298,7 @@ impl Directory {
              #[BaseTime: {started:.3} (seconds since epoch)]\n\
              \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
         );
-        let path = self.path.join(LATENCY);
+        let path = self.path().join(LATENCY);
         self.latency.write_all(header.as_bytes()).map_err(at(&path))
     }
 
@@ -348,7 +322,7 @@ impl Directory {
                 log.write_histogram(histogram, start, length, Some(tag)).expect("writes to memory");
             }
         }
-        let path = self.path.join(LATENCY);
+        let path = self.path().join(LATENCY);
         self.latency.write_all(&lines).and_then(|()| self.latency.flush()).map_err(at(&path))
     }
 }
@@ -407,34 +381,6 @@ pub fn read_windows(directory: &Path) -> Result<Vec<WindowRow>, RecordError> {
     let file = File::open(&path).map_err(at(&path))?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BufReader::new(file));
     Ok(reader.deserialize().map_while(Result::ok).collect())
-}
-
-/// Replaces a file, all of it or nothing: a new file beside it, flushed to the disk, then renamed.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let parent = path.parent().expect("a file of a directory");
-    fs::create_dir_all(parent).map_err(at(parent))?;
-    let mut new = tempfile::NamedTempFile::new_in(parent).map_err(at(parent))?;
-    new.write_all(bytes).map_err(at(path))?;
-    new.as_file().sync_all().map_err(at(path))?;
-    let file = new
-        .persist(path)
-        .map_err(|error| RecordError::File { path: path.to_path_buf(), source: error.error })?;
-    make_readable(&file).map_err(at(path))
-}
-
-/// A temporary file is for its owner alone; a result is for everyone who may see the directory.
-fn make_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> RecordError + use<> {
-    let path = path.to_path_buf();
-    move |source| RecordError::File { path: path.clone(), source }
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> RecordError {
-    RecordError::File { path: path.to_path_buf(), source: error.into() }
 }
 
 fn block_row<'a>(block: &BlockRecord, cell: &'a CellPlan, histograms: &Histograms) -> BlockRow<'a> {

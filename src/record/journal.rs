@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::directory::{RecordError, at};
+use super::{RecordError, folder::at};
 use crate::{
     controller::{Decision, Policy, Setting},
     measure::WindowSummary,

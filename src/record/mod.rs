@@ -6,6 +6,7 @@
 mod check;
 mod directory;
 mod environment;
+mod folder;
 mod histogram;
 mod journal;
 
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     check::{
-        ArmRecord, CHECK, CHECK_SCHEMA_VERSION, CellCheck, CheckRecord, Comparison, SessionRecord,
-        TablesRead, is_check, read_check,
+        ArmRecord, CHECK, CHECK_SCHEMA_VERSION, CellCheck, CheckDirectory, CheckRecord, Comparison,
+        PairRow, SessionRecord, TablesRead, is_check, read_check,
     },
     directory::{Directory, RECORD, RecordError, WindowRow, read, read_windows},
     environment::{Environment, Host, SystemTime, memory_peak_bytes},

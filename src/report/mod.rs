@@ -1,5 +1,6 @@
 //! Shows records and verdicts: computes nothing, takes its writer as a parameter.
 
+pub mod check;
 pub mod compare;
 mod html;
 pub mod json;

@@ -14,6 +14,7 @@ mod rank_sum;
 mod series;
 mod signed_rank;
 mod slope;
+mod spread;
 mod welch;
 
 pub use self::{
@@ -25,6 +26,7 @@ pub use self::{
     series::{autocorrelation_time, batch_means, effective_size},
     signed_rank::SignedRank,
     slope::Slope,
+    spread::Spread,
     welch::Welch,
 };
 

@@ -8,7 +8,7 @@ pub mod sim;
 
 pub use self::info::{Probe, ServerInfo};
 
-use std::{future::Future, ops::DerefMut, time::Duration};
+use std::{future::Future, ops::DerefMut, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -254,6 +254,18 @@ pub trait Pool: Send + Sync + 'static {
 
     /// Closes all sessions, their statistics flushed to the server first.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A share of a pool that several blocks use in turn: closing it leaves the sessions open.
+impl<P: Pool> Pool for Arc<P> {
+    type Session = P::Session;
+    type Lease = P::Lease;
+
+    fn acquire(&self) -> impl Future<Output = Result<P::Lease, TargetError>> + Send {
+        self.as_ref().acquire()
+    }
+
+    async fn close(self) {}
 }
 
 /// One session. It runs one operation at a time.

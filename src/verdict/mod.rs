@@ -2,7 +2,9 @@
 //!
 //! `verdict` shows nothing: it hands numbers and sentences to `report`.
 
+mod calibration;
 mod cells;
+mod check;
 pub mod compare;
 pub(crate) mod settings;
 mod tuning;
@@ -10,8 +12,10 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tuning::{
-    ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
+pub use self::{
+    calibration::{NullCheck, Proposal, ProposedBounds},
+    check::{CheckVerdict, CheckedCell, CheckedMetric},
+    tuning::{ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen},
 };
 
 use crate::{

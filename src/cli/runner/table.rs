@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Fits the plan to the table, which is known now.
-pub(super) fn fit(
+pub(in crate::cli) fn fit(
     plan: &mut Plan,
     source: Option<&Source>,
     target: &impl Target,
@@ -20,7 +20,7 @@ pub(super) fn fit(
 }
 
 /// What is wrong with the user's table is a mistake in what was asked, and says where it was asked.
-pub(super) fn explain(error: TargetError, source: Option<&Source>) -> anyhow::Error {
+pub(in crate::cli) fn explain(error: TargetError, source: Option<&Source>) -> anyhow::Error {
     match error {
         TargetError::Table { key: Some(key), problem } => fault(&key, &problem, source),
         TargetError::Table { key: None, problem } => UsageError(problem).into(),

@@ -1,0 +1,301 @@
+//! One session of a check: warm-up, then pairs of blocks, until the gate has seen enough.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Checker, Lane, VERIFY_GRACE, lane, servers::Open};
+use crate::{
+    cli::{UsageError, runner::stopped_for},
+    clock,
+    engine::{BlockOutcome, Ended},
+    gate::{Arm, Arms, Pair, Rule, Step, Timing, WarmUp, created_first, orders, warm_up},
+    measure::Kind,
+    record::{PairRow, SessionRecord},
+    stats::median,
+    target::Target as _,
+};
+
+/// What comes after a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// Another one, to confirm a failure.
+    Confirm,
+    /// Nothing: it is decided, or cannot go on.
+    Over,
+}
+
+impl<O: Open> Checker<'_, O> {
+    /// Runs a session on lanes that are new. What was measured is in the record when this returns,
+    /// error or not.
+    pub(super) async fn session(
+        &mut self,
+        session: u64,
+        rule: &Rule,
+        lanes: &mut Arms<Lane<O::Target>>,
+    ) -> anyhow::Result<Next> {
+        let started_at = self.directory.utc_at(clock::since(self.created));
+        self.cell_mut().sessions.push(SessionRecord {
+            started_at,
+            created_first: created_first(session),
+            warm_up: WarmUp::GoOn,
+            warm_up_s: 0.0,
+            warm_up_rows_per_s: Arms::default(),
+            first: Vec::new(),
+        });
+        let Some(timing) = self.warm_up(session, lanes).await? else {
+            self.read_back(lanes).await?;
+            return Ok(Next::Over);
+        };
+        if !self.renew(lanes).await? {
+            return Ok(Next::Over);
+        }
+        let step = self.pairs(session, rule, timing, lanes).await?;
+        self.read_back(lanes).await?;
+        let is_faulty = self.is_faulty();
+        Ok(if step == Step::Confirm && !is_faulty { Next::Confirm } else { Next::Over })
+    }
+
+    /// Runs pairs until the gate has seen enough, or something is wrong.
+    async fn pairs(
+        &mut self,
+        session: u64,
+        rule: &Rule,
+        timing: Timing,
+        lanes: &mut Arms<Lane<O::Target>>,
+    ) -> anyhow::Result<Step> {
+        // The cells of a check do not share their order.
+        let seed = self.record.seed ^ (self.record.cells.len() as u64).rotate_left(48);
+        let mut step = Step::GoOn;
+        for (number, first) in orders(rule, seed, session).into_iter().enumerate() {
+            let is_full = Arm::BOTH.into_iter().any(|arm| lanes.of(arm).is_nearly_full());
+            let is_due = 0 < number && number.is_multiple_of(self.record.options.pairs_a_table);
+            if (is_due || is_full) && !self.renew(lanes).await? {
+                break;
+            }
+            let Some(pair) = self.pair(number, first, timing, lanes).await? else { break };
+            let cell = self.cell_mut();
+            step = cell.check.push(pair);
+            cell.sessions.last_mut().expect("was begun").first.push(first);
+            self.write()?;
+            if step != Step::GoOn {
+                break;
+            }
+            let check = &self.cell().check;
+            let now = check.sessions().last().expect("a check has a session");
+            self.live.pair(now, 1 < check.sessions().len(), rule.next_look(number + 1));
+        }
+        Ok(step)
+    }
+
+    /// Runs windows of both arms in turn until they agree. `None` if it was stopped, or an insert
+    /// failed.
+    async fn warm_up(
+        &mut self,
+        session: u64,
+        lanes: &mut Arms<Lane<O::Target>>,
+    ) -> anyhow::Result<Option<Timing>> {
+        let options = self.record.options.clone();
+        let window = Timing { block: options.warm_up_window, guard: Duration::ZERO };
+        let started = clock::now();
+        let mut operation_ns_p50: Arms<Vec<f64>> = Arms::default();
+        let first = created_first(session);
+        for number in 0.. {
+            if Arm::BOTH.into_iter().any(|arm| lanes.of(arm).is_nearly_full())
+                && !self.renew(lanes).await?
+            {
+                return Ok(None);
+            }
+            for arm in [first, first.other()] {
+                // Numbers that no pair has.
+                let block = lanes.of_mut(arm).block(window, !number, &self.signals.stop).await;
+                if !self.book(arm, &block.outcome, lanes.of(arm).is_full())? {
+                    return Ok(None);
+                }
+                let outcome = &block.outcome;
+                let rate = outcome.confirmed.row_count() as f64
+                    / outcome.elapsed.as_secs_f64().max(window.block.as_secs_f64());
+                let service = outcome.measurement.histograms.of(Kind::Service);
+                operation_ns_p50.of_mut(arm).push(service.value_at_quantile(0.5) as f64);
+                let record = self.cell_mut().sessions.last_mut().expect("was begun");
+                record.warm_up_rows_per_s.of_mut(arm).push(rate);
+                self.live.warm_up(arm.name(), rate);
+            }
+            let elapsed = clock::since(started);
+            let record = self.cell_mut().sessions.last_mut().expect("was begun");
+            record.warm_up_s = elapsed.as_secs_f64();
+            let of = |arm: Arm| warm_up(record.warm_up_rows_per_s.of(arm), elapsed, &options);
+            record.warm_up = WarmUp::of_both(of(Arm::Base), of(Arm::Head));
+            if record.warm_up != WarmUp::GoOn {
+                break;
+            }
+        }
+        let last =
+            |all: &Vec<f64>| median(&all[all.len().saturating_sub(options.warm_up_windows)..]);
+        let slower = last(&operation_ns_p50.base).max(last(&operation_ns_p50.head));
+        let timing = Timing::of(Duration::from_secs_f64(slower / 1e9), &options);
+        // All blocks of a check are of one length.
+        Ok(Some(*self.cell_mut().timing.get_or_insert(timing)))
+    }
+
+    /// Runs a pair. `None` if it was stopped, or an insert failed.
+    async fn pair(
+        &mut self,
+        number: usize,
+        first: Arm,
+        timing: Timing,
+        lanes: &mut Arms<Lane<O::Target>>,
+    ) -> anyhow::Result<Option<Pair>> {
+        let session = self.cell().sessions.len() - 1;
+        let mut blocks = Vec::new();
+        for arm in [first, first.other()] {
+            let lane = lanes.of_mut(arm);
+            let block = lane.block(timing, number as u64, &self.signals.stop).await;
+            if !self.book(arm, &block.outcome, lanes.of(arm).is_full())? {
+                return Ok(None);
+            }
+            blocks.push((arm, block));
+        }
+        let name = self.cell().name.clone();
+        let mut rows = Vec::new();
+        for (arm, block) in &blocks {
+            let mut row = row(block, timing);
+            row.start_s =
+                block.outcome.started.saturating_duration_since(self.created).as_secs_f64();
+            (row.cell, row.session, row.pair) = (&name, session, number);
+            (row.arm, row.is_first) = (*arm, *arm == first);
+            self.directory.append(&row)?;
+            let evidence = &mut self.cell_mut().evidence;
+            evidence.windows += row.windows;
+            evidence.windows_client_bound += row.windows_client_bound;
+            rows.push((*arm, row.block()));
+        }
+        let of = |arm: Arm| rows.iter().find(|it| it.0 == arm).expect("both have run").1;
+        Ok(Some(Pair { base: of(Arm::Base), head: of(Arm::Head) }))
+    }
+
+    /// Takes in how a block ended. Returns whether its numbers count.
+    fn book(&mut self, arm: Arm, outcome: &BlockOutcome, is_full: bool) -> anyhow::Result<bool> {
+        let measurement = &outcome.measurement;
+        let cell = self.cell_mut();
+        for (code, count) in &measurement.errors {
+            *cell.errors.of_mut(arm).entry(code.clone()).or_default() += count;
+        }
+        // Attempts that were pushed back were made again, and are not lost.
+        let all: u64 = measurement.errors.values().sum();
+        let lost = all.saturating_sub(measurement.pushed_back);
+        cell.evidence.insert_errors += lost;
+        if let Some(error) = outcome.error.as_ref().filter(|_| cell.error.is_none()) {
+            cell.error = Some(format!("{}: {error}", arm.name()));
+        }
+        if outcome.ended == Ended::Abandoned {
+            anyhow::bail!("{}: operations in flight did not end, and were abandoned", arm.name());
+        }
+        if is_full {
+            let problem = format!(
+                "{}: UNIQUE columns of the table have values for {} rows, fewer than one block \
+                 inserts; give them a wider `range` in [[columns]], or make blocks shorter \
+                 (--block-max)",
+                arm.name(),
+                outcome.confirmed.row_count(),
+            );
+            return Err(UsageError(problem).into());
+        }
+        Ok(lost == 0 && outcome.ended == Ended::Done)
+    }
+
+    /// Whether what was seen makes the numbers lie, however many more come.
+    fn is_faulty(&self) -> bool {
+        let evidence = &self.cell().evidence;
+        0 < evidence.insert_errors + evidence.tables_wrong
+    }
+
+    /// Reads both tables back and empties them. Returns whether the session goes on.
+    async fn renew(&mut self, lanes: &mut Arms<Lane<O::Target>>) -> anyhow::Result<bool> {
+        self.read_back(lanes).await?;
+        if self.is_faulty() || self.signals.stop.is_cancelled() {
+            return Ok(false);
+        }
+        for arm in Arm::BOTH {
+            let lane = lanes.of_mut(arm);
+            let renewed = tokio::select! {
+                renewed = lane.renew() => Some(renewed),
+                () = self.signals.stop.cancelled() => None,
+            };
+            match renewed {
+                Some(renewed) => renewed.with_context(|| self.arm_words(arm))?,
+                None => {
+                    // Its CHECKPOINT may take minutes.
+                    drop(clock::timeout(super::CLOSE_TIMEOUT, lane.target.cancel()).await);
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Compares both tables with what was inserted.
+    async fn read_back(&mut self, lanes: &Arms<Lane<O::Target>>) -> anyhow::Result<()> {
+        for arm in Arm::BOTH {
+            let lane = lanes.of(arm);
+            if !lane.has_rows() {
+                continue;
+            }
+            let read = tokio::select! {
+                read = lane.read_back() => read,
+                // A server that stands still is not waited for.
+                () = stopped_for(VERIFY_GRACE, &self.signals.stop) => {
+                    drop(clock::timeout(super::CLOSE_TIMEOUT, lane.target.cancel()).await);
+                    anyhow::bail!("{}: the table could not be read back in time", arm.name());
+                }
+            };
+            let read = read.with_context(|| self.arm_words(arm))?;
+            let session = self.cell().sessions.len();
+            let cell = self.cell_mut();
+            cell.tables.tables += 1;
+            cell.tables.rows += read.rows_found;
+            if let Some(complaint) = read.complaint() {
+                cell.evidence.tables_wrong += 1;
+                cell.tables
+                    .problems
+                    .push(format!("{}, session {session}: {complaint}", arm.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says anew what follows, and puts it on disk.
+    pub(super) fn write(&mut self) -> anyhow::Result<()> {
+        let options = self.record.options.clone();
+        if let Some(cell) = self.record.cells.last_mut() {
+            cell.judge(&options);
+        }
+        Ok(self.directory.write(&self.record)?)
+    }
+}
+
+/// What a block of a pair measured; where it belongs is for the caller to say.
+fn row(block: &lane::Block, timing: Timing) -> PairRow<'static> {
+    let measurement = &block.outcome.measurement;
+    let kept = measurement.kept.as_ref().expect("blocks of a check keep a part");
+    let quantile = |quantile: f64| kept.service.value_at_quantile(quantile);
+    let seconds = timing.kept().as_secs_f64();
+    PairRow {
+        cell: "",
+        session: 0,
+        pair: 0,
+        arm: Arm::Base,
+        is_first: false,
+        start_s: 0.0,
+        rows: kept.rows,
+        seconds,
+        rows_per_s: kept.rows as f64 / seconds,
+        service_ns_p50: quantile(0.5),
+        service_ns_p95: quantile(0.95),
+        service_ns_p99: quantile(0.99),
+        service_ns_max: kept.service.max(),
+        steal: block.steal,
+        windows: measurement.windows,
+        windows_client_bound: measurement.windows_client_bound,
+    }
+}

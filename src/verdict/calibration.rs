@@ -1,0 +1,144 @@
+//! What null checks say of a machine: how far an arm lies from itself, and which bounds that asks
+//! for.
+
+use serde::Serialize;
+
+use crate::{
+    gate::{Bounds, Metric, Options, Outcome},
+    record::CheckRecord,
+    stats::Spread,
+};
+
+/// One metric of one cell of a null check.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NullCheck {
+    /// Which metric.
+    pub metric: Metric,
+    /// Logarithm of head over base, where both are the same: of the first session.
+    pub log_ratio: f64,
+    /// The worsening, as a share, that the first look could not rule out.
+    pub not_ruled_out: f64,
+    /// Whether the check failed: falsely.
+    pub failed: bool,
+}
+
+/// What a machine asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Proposal {
+    /// Of each gated metric.
+    pub metrics: Vec<ProposedBounds>,
+    /// Null checks of a cell.
+    pub checks: usize,
+    /// Those that failed.
+    pub failed: usize,
+}
+
+/// What a machine asks for in a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ProposedBounds {
+    /// Which metric.
+    pub metric: Metric,
+    /// How far an arm lies from itself: the deviation of the ratio's logarithm.
+    pub deviation: f64,
+    /// Its upper limit, 90 %, one-sided.
+    pub deviation_upper: f64,
+    /// What the checks ran with.
+    pub given: Bounds,
+    /// What is proposed.
+    pub proposed: Bounds,
+}
+
+/// Deviations that a margin should hold: 2 are passed by one session in 44 on one side, by two in a
+/// row in one of two thousand.
+const DEVIATIONS: f64 = 2.0;
+/// Chance that the true deviation is above the limit that is used.
+const ALPHA: f64 = 0.1;
+/// Bounds are proposed in whole steps.
+const STEP: f64 = 0.005;
+
+impl NullCheck {
+    /// Those of a record: none of a cell without a look.
+    pub fn of(record: &CheckRecord) -> Vec<NullCheck> {
+        let mut all = Vec::new();
+        for cell in &record.cells {
+            let session = &cell.check.sessions()[0];
+            let Some(inspection) = session.inspections().first() else { continue };
+            for finding in &inspection.findings {
+                let metric = finding.metric;
+                let Some(ratio) = session.running(metric) else { continue };
+                let worse = finding.pass_limit.map_or(1.0, |limit| match metric {
+                    Metric::RowsPerS => 1.0 - limit,
+                    Metric::LatencyP95 | Metric::LatencyP99 => limit - 1.0,
+                });
+                all.push(NullCheck {
+                    metric,
+                    log_ratio: ratio.value.ln(),
+                    not_ruled_out: worse,
+                    failed: matches!(&cell.outcome, Outcome::Fail(it) if it.contains(&metric)),
+                });
+            }
+        }
+        all
+    }
+}
+
+impl Proposal {
+    /// Proposes a margin that covers what this machine makes up in a session, which more pairs do not
+    /// take away; and a tolerance that most unchanged arms pass at the first look. Neither is below
+    /// what the checks ran with.
+    pub fn of(nulls: &[NullCheck], options: &Options) -> Proposal {
+        let gated =
+            [(Metric::RowsPerS, options.rows_per_s), (Metric::LatencyP95, options.latency_p95)];
+        let of = |metric: Metric| nulls.iter().filter(move |it| it.metric == metric);
+        let metrics = gated.into_iter().filter_map(|(metric, given)| {
+            let given = given?;
+            let logs: Vec<f64> = of(metric).map(|it| it.log_ratio).collect();
+            let spread = Spread::about_zero(&logs, ALPHA)?;
+            let margin = stepped(DEVIATIONS * spread.upper).max(given.margin);
+            let not_ruled_out = of(metric).map(|it| it.not_ruled_out).fold(0.0, f64::max);
+            let tolerance = stepped(not_ruled_out).max(given.tolerance).max(2.0 * margin);
+            let proposed = Bounds { margin, tolerance };
+            Some(ProposedBounds {
+                metric,
+                deviation: spread.deviation,
+                deviation_upper: spread.upper,
+                given,
+                proposed,
+            })
+        });
+        let metrics: Vec<ProposedBounds> = metrics.collect();
+        let checks = metrics.iter().map(|it| of(it.metric).count()).max().unwrap_or(0);
+        let failed = metrics.iter().map(|it| of(it.metric).filter(|it| it.failed).count());
+        Proposal { failed: failed.max().unwrap_or(0), checks, metrics }
+    }
+}
+
+/// Up to the next step.
+fn stepped(share: f64) -> f64 {
+    (share / STEP - 1e-9).ceil() * STEP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nulls(metric: Metric, log_ratios: &[f64], not_ruled_out: f64) -> Vec<NullCheck> {
+        let of = |&log_ratio: &f64| NullCheck { metric, log_ratio, not_ruled_out, failed: false };
+        log_ratios.iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_quiet_machine_keeps_the_defaults_and_a_bad_one_gets_wider_ones() {
+        let options = Options::default();
+        let quiet = nulls(Metric::RowsPerS, &[0.002, -0.003, 0.001, 0.002, -0.001], 0.03);
+        let proposal = Proposal::of(&quiet, &options);
+        assert_eq!(proposal.metrics.len(), 1, "there are none of p95");
+        assert_eq!(proposal.metrics[0].proposed, options.rows_per_s.unwrap());
+        // A deviation of 2 %; of 5 checks, up to 3.5 %: χ² is 1.610 (10 %, 5 degrees).
+        let bad = nulls(Metric::RowsPerS, &[0.02, -0.02, 0.02, 0.02, -0.02], 0.163);
+        let got = Proposal::of(&bad, &options).metrics[0];
+        assert!((got.deviation_upper - 0.02 * (5.0_f64 / 1.610_3).sqrt()).abs() < 1e-5, "{got:?}");
+        assert!((got.proposed.margin - 0.075).abs() < 1e-9, "{got:?}");
+        assert!((got.proposed.tolerance - 0.165).abs() < 1e-9, "{got:?}");
+    }
+}
