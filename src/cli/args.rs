@@ -9,7 +9,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-pub(super) use self::check::Check;
+pub(super) use self::check::{Check, Outputs};
 use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\

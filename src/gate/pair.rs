@@ -54,15 +54,19 @@ impl Block {
 }
 
 impl Metric {
+    /// What a block measured: rows a second, or seconds.
+    pub(super) fn value(self, block: &Block) -> f64 {
+        match self {
+            Metric::RowsPerS => block.rows_per_s(),
+            Metric::LatencyP95 => block.latency_s(block.latency_s_p95),
+            Metric::LatencyP99 => block.latency_s(block.latency_s_p99),
+        }
+    }
+
     /// The logarithm of how much better head was: below 0 where it was worse.
     pub(super) fn gain(self, pair: &Pair) -> f64 {
-        let (base, head) = (&pair.base, &pair.head);
-        let latencies = |of: fn(&Block) -> f64| base.latency_s(of(base)) / head.latency_s(of(head));
-        let ratio = match self {
-            Metric::RowsPerS => head.rows_per_s() / base.rows_per_s(),
-            Metric::LatencyP95 => latencies(|it| it.latency_s_p95),
-            Metric::LatencyP99 => latencies(|it| it.latency_s_p99),
-        };
+        let (base, head) = (self.value(&pair.base), self.value(&pair.head));
+        let ratio = if self.is_latency() { base / head } else { head / base };
         ratio.ln()
     }
 

@@ -85,7 +85,7 @@ pub fn write_within(
 }
 
 /// What was compared, and on what.
-fn subject(record: &CheckRecord) -> Vec<String> {
+pub(super) fn subject(record: &CheckRecord) -> Vec<String> {
     let (base, head) = (&record.arms.base, &record.arms.head);
     let mut lines = match record.comparison {
         Comparison::Null(_) => vec![format!("base and head: {}", base.label)],
@@ -170,7 +170,7 @@ fn table(metrics: &[CheckedMetric]) -> Table {
     table
 }
 
-fn typical(metric: Metric, value: Option<Estimate>) -> String {
+pub(super) fn typical(metric: Metric, value: Option<Estimate>) -> String {
     let Some(Estimate { value, .. }) = value else { return "–".to_owned() };
     match metric {
         Metric::RowsPerS => number(value.round()),
@@ -178,7 +178,7 @@ fn typical(metric: Metric, value: Option<Estimate>) -> String {
     }
 }
 
-fn ratio(ratio: Estimate) -> String {
+pub(super) fn ratio(ratio: Estimate) -> String {
     let three = |value: f64| format!("{value:.3}");
     match (ratio.low, ratio.high) {
         (Some(low), Some(high)) => {

@@ -5,6 +5,8 @@
 mod agreement;
 mod arena;
 mod bad_days;
+mod check_fixture;
+mod check_outputs;
 mod cluster;
 mod command_line;
 mod compare;
