@@ -3,6 +3,8 @@
 mod args;
 mod check;
 mod checker;
+#[cfg(test)]
+mod ci_files;
 mod compare;
 mod progress;
 mod replay;
