@@ -368,7 +368,7 @@ pub(super) struct Common {
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
-    /// Exit with 10 if a claim is refuted, with 11 if one is undecided.
+    /// Exit with 10 if a claim is refuted, with 11 if one, or a check, is undecided.
     #[arg(long)]
     pub(super) strict: bool,
     /// No progress.

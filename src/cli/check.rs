@@ -13,7 +13,7 @@ use std::{
 use super::{
     Exit, UsageError,
     args::{Check, Format},
-    checker::{self, Job},
+    checker::{self, Columns, Job},
 };
 use crate::{
     gate::Conclusion,
@@ -30,7 +30,8 @@ pub(super) fn run(arguments: &Check) -> anyhow::Result<Exit> {
         .rule(sides.base.plan.cells.len())
         .map_err(|error| UsageError(format!("constants of the gate: {error}")))?;
     let command = arms::command(arguments);
-    let job = Job { command, comparison, sides, options };
+    let columns = if arguments.common_columns { Columns::Common } else { Columns::Same };
+    let job = Job { command, comparison, sides, options, columns };
     match arguments.calibrate {
         None => check(job, arguments),
         Some(checks) => calibrate::run(&job, checks, arguments),
@@ -45,8 +46,14 @@ fn check(job: Job, arguments: &Check) -> anyhow::Result<Exit> {
     let verdict = CheckVerdict::of(&checked.record);
     report(&checked.record, &verdict, &checked.path, format(arguments))?;
     outputs::write(&checked.record, &verdict, &arguments.outputs)?;
-    if let Some(error) = checked.error {
-        return Err(error);
+    match checked.error {
+        // That a table is not what the server confirmed outweighs why the check ended.
+        Some(error) if checked.record.cells.iter().any(|it| 0 < it.evidence.tables_wrong) => {
+            super::complain(&error);
+            return Ok(Exit::Invalid);
+        }
+        Some(error) => return Err(error),
+        None => (),
     }
     Ok(checked.told.unwrap_or_else(|| exit(verdict.conclusion, arguments.common.strict)))
 }

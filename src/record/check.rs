@@ -149,6 +149,8 @@ pub struct TablesRead {
     pub tables: u64,
     /// Rows in them, compared one by one with what was sent.
     pub rows: u64,
+    /// How long that took, in seconds: time in which no pair ran.
+    pub seconds: f64,
     /// What is wrong, a sentence a table.
     pub problems: Vec<String>,
 }

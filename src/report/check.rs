@@ -92,8 +92,14 @@ pub(super) fn subject(record: &CheckRecord) -> Vec<String> {
         _ => vec![format!("base: {}", base.label), format!("head: {}", head.label)],
     };
     let (of_base, of_head) = (server(base), server(head));
+    let commit = |arm: &ArmRecord| {
+        let server = arm.server.as_ref().filter(|_| arm.plan.sim.is_none());
+        let time = server.map(|it| time_us(it.commit.latency_ns_p50 as f64 / 1e3));
+        time.map(|time| format!("commit {time}"))
+    };
     if of_base == of_head {
-        lines.push(of_base);
+        let all = [Some(of_base), commit(base)];
+        lines.push(all.into_iter().flatten().collect::<Vec<_>>().join(", "));
     } else {
         lines.push(format!("base on {of_base}"));
         lines.push(format!("head on {of_head}"));
@@ -109,8 +115,7 @@ fn server(arm: &ArmRecord) -> String {
     let Some(server) = &arm.server else { return "a server that was not asked".to_owned() };
     let version = server.version.split(" on ").next().unwrap_or(&server.version);
     let private = if arm.private_server { " (private)" } else { "" };
-    let commit = time_us(server.commit.latency_ns_p50 as f64 / 1e3);
-    format!("{version}{private}, commit {commit}, table {table}")
+    format!("{version}{private}, table {table}")
 }
 
 fn write_cell(
@@ -178,7 +183,7 @@ pub(super) fn typical(metric: Metric, value: Option<Estimate>) -> String {
     }
 }
 
-pub(super) fn ratio(ratio: Estimate) -> String {
+fn ratio(ratio: Estimate) -> String {
     let three = |value: f64| format!("{value:.3}");
     match (ratio.low, ratio.high) {
         (Some(low), Some(high)) => {

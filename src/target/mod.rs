@@ -118,6 +118,21 @@ pub struct ColumnRule {
     pub is_left_out: bool,
 }
 
+impl ColumnRule {
+    /// Leaves a column to the server.
+    pub fn left_out(name: &str) -> ColumnRule {
+        ColumnRule {
+            name: name.to_owned(),
+            values: None,
+            range: None,
+            length: None,
+            distribution: None,
+            null_share: 0.0,
+            is_left_out: true,
+        }
+    }
+}
+
 /// The pool of sessions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PoolSettings {
@@ -265,7 +280,10 @@ impl<P: Pool> Pool for Arc<P> {
         self.as_ref().acquire()
     }
 
-    async fn close(self) {}
+    /// Whoever has the last share closes the sessions, by taking the pool out of it.
+    async fn close(self) {
+        drop(self);
+    }
 }
 
 /// One session. It runs one operation at a time.

@@ -278,7 +278,9 @@ fn tables(record: &CheckRecord) -> String {
     let (tables, rows) = (read(|it| it.tables.tables), read(|it| it.tables.rows));
     let wrong: usize = record.cells.iter().map(|it| it.tables.problems.len()).sum();
     let exact = tables.saturating_sub(wrong as u64);
-    format!("{exact} of {tables} tables read back and exact, {} rows", number(rows as f64))
+    let seconds: f64 = record.cells.iter().map(|it| it.tables.seconds).sum();
+    let time = if seconds < 0.05 { String::new() } else { format!(", in {seconds:.1} s") };
+    format!("{exact} of {tables} tables read back and exact, {} rows{time}", number(rows as f64))
 }
 
 fn caveats(record: &CheckRecord) -> Vec<String> {

@@ -144,7 +144,7 @@ fn cell(
         advice: Advice::of(check.sessions().last().unwrap(), options),
         check,
         evidence,
-        tables: TablesRead { tables: 12, rows: 2_400_000, problems: Vec::new() },
+        tables: TablesRead { tables: 12, rows: 2_400_000, seconds: 4.1, problems: Vec::new() },
         errors: Arms { base: BTreeMap::new(), head: BTreeMap::new() },
         error: None,
     }

@@ -5,8 +5,11 @@
 mod agreement;
 mod arena;
 mod bad_days;
+mod check;
 mod check_fixture;
 mod check_outputs;
+mod check_postgres;
+mod check_words;
 mod cluster;
 mod command_line;
 mod compare;

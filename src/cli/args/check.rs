@@ -63,6 +63,10 @@ pub(in crate::cli) struct Check {
     /// best setting.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) scenario: Option<PathBuf>,
+    /// Send only the columns that the tables of both arms have, where one has more; else that is
+    /// refused. What the others cost is then not in the numbers.
+    #[arg(long)]
+    pub(in crate::cli) common_columns: bool,
     /// Check an arm against itself, base if none is named: what this machine makes up. A FAIL is a
     /// false one.
     #[arg(long, value_name = "ARM", num_args = 0..=1, require_equals = true)]

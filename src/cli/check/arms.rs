@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::git;
 use crate::{
-    cli::{NotComparable, UsageError, args::Check, checker::Side, run},
+    cli::{
+        NotComparable, UsageError,
+        args::{Check, Format},
+        checker::Side,
+        run,
+    },
     gate::{Arm, Arms},
     plan::{Plan, PlanError},
     record::Comparison,
@@ -169,8 +174,8 @@ fn refuse_contradictions(arguments: &Check, named: &Arms<Option<What>>) -> anyho
             "the arms are schemas",
         ),
         (
-            arguments.calibrate.is_some() && arguments.common.format == super::Format::Json,
-            "--format json",
+            arguments.calibrate.is_some() && super::format(arguments) == Format::Json,
+            "--json",
             "a calibration is printed as text, and each of its checks has its check.json",
         ),
     ];
@@ -384,7 +389,7 @@ mod tests {
             ("--base-url a --head-url b --url c", "--url: the arms are servers"),
             ("--base-pg-major 14 --head-pg-major 15 --pg-major 18", "--pg-major: the arms are"),
             ("--base-ddl a.sql --null=head", "--null=head: no head is named"),
-            ("--base-ref -x --ddl a.sql", "is no reference"),
+            ("--base-ref=-x --ddl a.sql", "is no reference"),
         ] {
             let error = resolve(&arguments(words)).expect_err(words);
             assert!(error.is::<UsageError>(), "{words}: {error:#}");

@@ -20,9 +20,13 @@ pub(super) fn run(job: &Job, checks: u32, arguments: &Check) -> anyhow::Result<E
     let mut nulls = Vec::new();
     for number in 0..checks {
         let mut job = job.clone();
-        // The order of blocks is drawn anew; and so are the rows.
+        // The order of blocks is drawn anew; and so are the rows, and the weather where it is
+        // simulated.
         for side in [&mut job.sides.base, &mut job.sides.head] {
-            side.plan.seed = side.plan.seed.wrapping_add(u64::from(number));
+            let seeds = side.plan.sim.iter_mut().map(|sim| &mut sim.seed);
+            for seed in seeds.chain([&mut side.plan.seed]) {
+                *seed = seed.wrapping_add(u64::from(number));
+            }
         }
         let checked = match checker::run(job, &arguments.common)? {
             Ok(checked) => checked,

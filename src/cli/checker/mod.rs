@@ -11,6 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 
 use self::{
+    comparable::Difference,
     lane::{Lane, LaneSettings},
     live::Live,
     servers::{Open, Servers, Simulated},
@@ -33,7 +34,7 @@ use crate::{
     },
     report,
     scenario::Source,
-    target::{Target, sim::SimSettings},
+    target::{ColumnRule, Target, sim::SimSettings},
     verdict::CheckVerdict,
 };
 
@@ -45,6 +46,17 @@ pub(super) struct Job {
     pub(super) comparison: Comparison,
     pub(super) sides: Arms<Side>,
     pub(super) options: Options,
+    /// What is done about columns that only one arm has.
+    pub(super) columns: Columns,
+}
+
+/// What is done about columns that only one arm has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Columns {
+    /// The arms cannot be compared.
+    Same,
+    /// No row carries them.
+    Common,
 }
 
 /// One arm, as it was asked for.
@@ -180,9 +192,9 @@ async fn check<O: Open>(
         error: None,
         notes: Vec::new(),
     };
-    let is_verbose = common.verbose;
+    let (is_verbose, columns) = (common.verbose, job.columns);
     let mut checker =
-        Checker { open, directory, record, live, signals, created, sources, is_verbose };
+        Checker { open, directory, record, live, signals, columns, created, sources, is_verbose };
     let worked = checker.work().await;
     checker.end(worked)
 }
@@ -194,6 +206,7 @@ struct Checker<'a, O> {
     record: CheckRecord,
     live: Live,
     signals: &'a Signals,
+    columns: Columns,
     /// When its directory was made.
     created: Instant,
     sources: Arms<Option<Source>>,
@@ -240,6 +253,9 @@ impl<O: Open> Checker<'_, O> {
     async fn one_cell(&mut self, cell: usize, rule: &Rule) -> anyhow::Result<()> {
         for session in 0.. {
             let Some(mut lanes) = self.open_lanes(cell, session).await? else { return Ok(()) };
+            if session == 0 && cell == 0 {
+                self.note_plans();
+            }
             let next = self.session(session, rule, &mut lanes).await;
             let mut closed = Ok(());
             for (arm, lane) in [(Arm::Base, lanes.base), (Arm::Head, lanes.head)] {
@@ -289,16 +305,35 @@ impl<O: Open> Checker<'_, O> {
         };
         let columns =
             Arms { base: &generators.base.columns()[..], head: &generators.head.columns()[..] };
-        if let Some(problem) = comparable::difference(&columns) {
-            for lane in [lanes.base, lanes.head] {
-                lane.close(CLOSE_TIMEOUT).await?;
-            }
+        let difference = Difference::of(&columns);
+        let Some(problem) = difference.words() else { return Ok(Some(lanes)) };
+        for lane in [lanes.base, lanes.head] {
+            lane.close(CLOSE_TIMEOUT).await?;
+        }
+        if self.columns == Columns::Same || !difference.is_of_columns_alone() {
             return Err(NotComparable(problem).into());
         }
-        if session == 0 && cell == 0 {
-            self.note_plans();
+        for arm in Arm::BOTH {
+            self.leave_out(arm, difference.only.of(arm));
         }
-        Ok(Some(lanes))
+        // More columns may have had a statement carry fewer rows.
+        let Arms { base, head } = &mut self.record.arms;
+        for (base, head) in base.plan.cells.iter_mut().zip(&mut head.plan.cells) {
+            let rows = base.batch_rows.min(head.batch_rows);
+            (base.batch_rows, head.batch_rows) = (rows, rows);
+        }
+        // It comes here once: what differed is left out now.
+        Box::pin(self.open_lanes(cell, session)).await
+    }
+
+    /// Has no row of an arm carry these columns.
+    fn leave_out(&mut self, arm: Arm, columns: &[String]) {
+        for column in columns {
+            let name = arm.name();
+            self.record.notes.push(format!("{name}: `{column}` is left out: only {name} has it"));
+        }
+        let rules = &mut self.record.arms.of_mut(arm).plan.table.columns;
+        rules.extend(columns.iter().map(|name| ColumnRule::left_out(name)));
     }
 
     /// Connects an arm, and makes its table and its sessions; leaves nothing behind if it cannot.
@@ -346,10 +381,18 @@ impl<O: Open> Checker<'_, O> {
     ) -> anyhow::Result<Option<(<O::Target as Target>::Pool, LaneSettings)>> {
         let stop = &self.signals.stop;
         if self.record.arms.of(arm).server.is_none() {
+            let known = self.record.arms.of(arm.other()).server.clone();
+            let known = known.filter(|_| self.open.is_one_server());
             let record = self.record.arms.of_mut(arm);
             fit(&mut record.plan, self.sources.of(arm).as_ref(), target)?;
+            let info = async {
+                match known {
+                    Some(known) => Ok(known),
+                    None => target.info().await,
+                }
+            };
             let info = tokio::select! {
-                info = target.info() => info?,
+                info = info => info?,
                 () = stop.cancelled() => {
                     drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                     return Ok(None);

@@ -27,6 +27,9 @@ pub(super) trait Open {
         table: &TableSettings,
     ) -> Result<Self::Target, TargetError>;
 
+    /// Whether both arms are on one server.
+    fn is_one_server(&self) -> bool;
+
     /// Whether batchpilot started the server of an arm, and on what its data lies.
     fn is_private(&self, arm: Arm) -> (bool, Option<String>);
 }
@@ -106,6 +109,10 @@ impl Open for Servers {
         PgTarget::connect(options, &schema_name(), table).await
     }
 
+    fn is_one_server(&self) -> bool {
+        self.of.base == self.of.head
+    }
+
     fn is_private(&self, arm: Arm) -> (bool, Option<String>) {
         let cluster = self.servers[*self.of.of(arm)].cluster.as_ref();
         let storage = cluster.and_then(|it| Host::storage_of(&it.data_dir()));
@@ -135,6 +142,10 @@ impl Open for Simulated {
         let settings = self.0.of(arm);
         let seed = settings.seed ^ session.wrapping_mul(SEEDS_APART);
         Ok(SimTarget::new(SimSettings { seed, ..settings.clone() }))
+    }
+
+    fn is_one_server(&self) -> bool {
+        false
     }
 
     fn is_private(&self, _: Arm) -> (bool, Option<String>) {

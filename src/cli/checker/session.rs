@@ -241,6 +241,7 @@ impl<O: Open> Checker<'_, O> {
             if !lane.has_rows() {
                 continue;
             }
+            let started = clock::now();
             let read = tokio::select! {
                 read = lane.read_back() => read,
                 // A server that stands still is not waited for.
@@ -253,6 +254,7 @@ impl<O: Open> Checker<'_, O> {
             let session = self.cell().sessions.len();
             let cell = self.cell_mut();
             cell.tables.tables += 1;
+            cell.tables.seconds += clock::since(started).as_secs_f64();
             cell.tables.rows += read.rows_found;
             if let Some(complaint) = read.complaint() {
                 cell.evidence.tables_wrong += 1;

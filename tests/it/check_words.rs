@@ -1,0 +1,172 @@
+//! What a check says of pairs that are given: words, tables within 80 columns, caveats.
+
+use batchpilot::{
+    gate::{Arm, Arms, Block, Check, Options, Pair, Step, WarmUp},
+    plan::Plan,
+    record::{
+        ArmRecord, CHECK_SCHEMA_VERSION, CellCheck, CheckRecord, Comparison, Host, SessionRecord,
+    },
+    report::check::write_within,
+    verdict::CheckVerdict,
+};
+
+use crate::support::plan;
+
+/// A pair whose head has this share of base's rows a second, and this multiple of its latencies.
+fn pair(rows: f64, latency: f64, at: usize) -> Pair {
+    // Neighbours differ a little, so that limits are no points.
+    let noise = 1.0 + 0.004 * ((at * 7 % 11) as f64 - 5.0);
+    let block = |rows_per_s: f64, latency_s: f64| Block {
+        rows: 240_000,
+        seconds: 240_000.0 / rows_per_s,
+        latency_s_p95: latency_s,
+        latency_s_p99: latency_s * 1.5,
+        steal: 0.0,
+    };
+    Pair {
+        base: block(300_000.0, 0.020),
+        head: block(300_000.0 * rows * noise, 0.020 * latency / noise),
+    }
+}
+
+fn arm(label: &str) -> ArmRecord {
+    let plan: Plan = plan(
+        "name = \"check\"\n[[cells]]\nname = \"multi_row, 1,000 x 5\"\nstrategy = \"multi_row\"\n\
+         workers = 5\n",
+    );
+    ArmRecord { label: label.to_owned(), plan, server: None, private_server: true, storage: None }
+}
+
+/// A check of such pairs, at most so many of each session.
+fn check(of: impl Fn(usize, usize) -> Pair, pairs_most: usize) -> CheckRecord {
+    let options = Options::default();
+    let mut cell =
+        CellCheck::new(0, "multi_row, 1,000 x 5", Check::new(options.rule(1).unwrap()), &options);
+    let begin = |created_first: Arm| SessionRecord {
+        started_at: "2026-11-22T00:00:00Z".to_owned(),
+        created_first,
+        warm_up: WarmUp::Steady,
+        warm_up_s: 3.0,
+        warm_up_rows_per_s: Arms::default(),
+        first: Vec::new(),
+    };
+    cell.sessions.push(begin(Arm::Base));
+    let (mut session, mut at) = (0, 0);
+    while at < pairs_most {
+        let step = cell.check.push(of(session, at));
+        at += 1;
+        match step {
+            Step::GoOn => (),
+            Step::Confirm => {
+                (session, at) = (1, 0);
+                cell.sessions.push(begin(Arm::Head));
+            }
+            Step::Done => break,
+        }
+    }
+    cell.judge(&options);
+    CheckRecord {
+        check_schema_version: CHECK_SCHEMA_VERSION,
+        batchpilot: "test".to_owned(),
+        command: "check --base-ddl old.sql --head-ddl new.sql".to_owned(),
+        name: "check".to_owned(),
+        started_at: "2026-11-22T00:00:00Z".to_owned(),
+        finished_at: None,
+        complete: true,
+        comparison: Comparison::Schemas,
+        arms: Arms { base: arm("old.sql"), head: arm("new.sql") },
+        client: Host::default(),
+        load_before: 0.0,
+        cpu_busy_before: None,
+        seed: 1,
+        options,
+        cells: vec![cell],
+        error: None,
+        notes: Vec::new(),
+    }
+}
+
+fn text(record: &CheckRecord, columns: u16) -> String {
+    let mut out = Vec::new();
+    write_within(Some(columns), record, &CheckVerdict::of(record), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    // Styles are for a writer that drops them.
+    let mut plain = String::new();
+    let mut is_style = false;
+    for character in text.chars() {
+        match character {
+            '\u{1b}' => is_style = true,
+            'm' if is_style => is_style = false,
+            _ if is_style => (),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[test]
+fn each_outcome_has_its_word_and_fits_on_a_terminal() {
+    let slower_once = |session, at| pair(if session == 0 { 0.8 } else { 1.0 }, 1.0, at);
+    let swinging = |_, at: usize| pair(if at.is_multiple_of(2) { 0.5 } else { 1.4 }, 1.0, at);
+    let mut unsure = check(|_, at| pair(1.0, 1.0, at), 60);
+    unsure.cells[0].evidence.insert_errors = 3;
+    unsure.cells[0].error = Some("head: the server rejected the rows (22000): bad data".to_owned());
+    let options = unsure.options.clone();
+    unsure.cells[0].judge(&options);
+    for (record, starts) in [
+        (
+            check(|_, at| pair(1.0, 1.0, at), 60),
+            "PASS: head is not worse than base by 10 % of rows/s or 25 % of p95 latency, as 15",
+        ),
+        (check(|_, at| pair(0.8, 1.0, at), 60), "FAIL: head is slower than base: rows/s 0.80 [0."),
+        (check(|_, at| pair(1.0, 1.4, at), 60), "FAIL: head is slower than base: p95 latency 1.4"),
+        (check(slower_once, 60), "INCONCLUSIVE: a first session failed (rows/s 0.80 [0."),
+        (check(swinging, 60), "INCONCLUSIVE: 60 pairs prove neither that head is slower nor"),
+        (check(|_, at| pair(1.0, 1.0, at), 7), "INVALID: 7 pairs were measured, and it takes 15"),
+        (unsure, "INVALID: 3 operations were not confirmed (head: the server rejected the rows"),
+    ] {
+        for columns in [80, 120] {
+            let text = text(&record, columns);
+            let joined = text.replace("\n    ", " ");
+            assert!(joined.starts_with(starts), "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= usize::from(columns), "{columns}: {line}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_arm_against_itself_that_fails_is_called_a_false_alarm() {
+    let mut record = check(|_, at| pair(0.8, 1.0, at), 60);
+    record.comparison = Comparison::Null(Arm::Base);
+    assert!(text(&record, 120).contains("this FAIL is a false one, and this machine needs larger"));
+}
+
+/// What fails is not remarked on as well, and what passes may be.
+#[test]
+fn remarks_are_about_what_is_not_gated() {
+    let slow_tail = |_, at: usize| {
+        let mut pair = pair(1.0, 1.0, at);
+        pair.head.latency_s_p99 *= 1.5;
+        pair
+    };
+    let text_of = |record: CheckRecord| text(&record, 120);
+    assert!(text_of(check(slow_tail, 60)).contains("The p99 latency of head is 1.50"));
+    assert!(!text_of(check(|_, at| pair(1.0, 1.4, at), 60)).contains("The p99 latency of head"));
+    assert!(!text_of(check(|_, at| pair(0.8, 1.0, at), 60)).contains("Head inserted"));
+    let mut late = check(|_, at| pair(1.0, 1.0, at), 60);
+    late.cells[0].sessions[0].warm_up = WarmUp::TimedOut;
+    assert!(text_of(late).contains("the warm-up was ended by its time limit in 1 session"));
+}
+
+#[test]
+fn a_check_in_parts_says_how_much_it_could_have_seen() {
+    let record = check(|_, at| pair(1.0, 1.0, at), 60);
+    let verdict = CheckVerdict::of(&record);
+    let rows = &verdict.cells[0].metrics[0];
+    let detectable = rows.detectable.unwrap();
+    // The margin and the width of the limit, which is 2 % of noise in 15 pairs.
+    assert!((0.02..0.06).contains(&detectable), "{detectable}");
+    assert!(verdict.cells[0].reasons[0].starts_with("The last look, after 15 pairs, would have"));
+}
