@@ -10,7 +10,10 @@ use batchpilot::{
 };
 use serde_json::{Value, json};
 
-use crate::check_fixture::{self as fixture, Head, SAME};
+use crate::{
+    check_fixture::{self as fixture, Head, SAME},
+    support::{Desk, batchpilot, ended},
+};
 
 const SLOWER: Head = Head { rate: 0.8, rate_again: 0.8, ..SAME };
 
@@ -284,7 +287,7 @@ fn draws_every_check_however_odd() {
         let verdict = CheckVerdict::of(&record);
         let mut files = batchpilot::report::files_of_check(&record, &verdict);
         let page = String::from_utf8(files[0].1.clone()).unwrap();
-        assert!(page.contains(&format!("<strong>{}.</strong>", conclusion.word())), "{name}");
+        assert!(page.contains(&format!("<strong>{}:</strong>", conclusion.word())), "{name}");
         for outside in ["<script", "<link", " src=", " href=", "url("] {
             assert!(!page.contains(outside), "{name}: {outside}");
         }
@@ -323,4 +326,49 @@ fn plots_show_every_pair_and_look() {
         assert!(pairs.contains(&format!("\n{}\n", inspection.look.pairs)), "{inspection:?}");
     }
     assert!(plot("plots/arms.svg").contains("rows/s of a block"));
+}
+
+/// From the command line, on a simulated server: what is there is kept or replaced as its flag says.
+#[tokio::test]
+async fn a_check_writes_the_files_it_is_asked_for() {
+    let desk = Desk::new();
+    let scenario = "name = \"sim\"\n[sim]\nseed = 7\n[[cells]]\nname = \"one\"\n\
+                    strategy = \"multi_row\"\nworkers = 4\n";
+    let at = |name: &str| desk.path().join("ci").join(name);
+    for times in 1..=2 {
+        let mut command = batchpilot();
+        command.arg("check").arg("--null").arg("--scenario").arg(desk.scenario(scenario));
+        for (flag, name) in [
+            ("--junit", "junit.xml"),
+            ("--markdown", "summary.md"),
+            ("--bmf", "bmf.json"),
+            ("--action-bench", "action"),
+            ("--out", "results"),
+        ] {
+            command.arg(flag).arg(at(name));
+        }
+        let ended = ended(command).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!(violations(&read("junit.xml")), "");
+        assert_eq!(read("junit.xml").matches("<testcase ").count(), 2);
+        assert_eq!(read("summary.md").matches("\n**PASS**: head is").count(), times);
+        assert!(read("summary.md").contains("**SIMULATED**"));
+        let bmf: Value = serde_json::from_str(&read("bmf.json")).unwrap();
+        assert!(0.0 < bmf["one"]["rows-per-second"]["value"].as_f64().unwrap());
+        for file in [action::BIGGER, action::SMALLER] {
+            let entries: Value = serde_json::from_str(&read(&format!("action/{file}"))).unwrap();
+            assert!(!entries.as_array().unwrap().is_empty(), "{file}");
+        }
+    }
+    let run = fs::read_dir(at("results")).unwrap().next().unwrap().unwrap().path();
+    let page = run.join("report.html");
+    let first = fs::read(&page).unwrap();
+    fs::remove_file(&page).unwrap();
+    let mut command = batchpilot();
+    command.arg("report").arg(&run);
+    let ended = ended(command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with("PASS: "), "{ended:?}");
+    assert_eq!(fs::read(&page).unwrap(), first, "the same check, the same page");
 }

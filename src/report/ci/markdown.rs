@@ -34,7 +34,7 @@ fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {
     let mark = mark(verdict.conclusion);
     let (word, name) = (verdict.conclusion.word(), escaped(&record.name));
     let mut text = format!("## {mark} {word}: batchpilot check, {name}\n\n");
-    text.push_str(&format!("{}.\n\n", sentence(&verdict.headline)));
+    text.push_str(&format!("**{word}**: {}.\n\n", escaped(&verdict.headline)));
     if record.is_simulated() {
         text.push_str("**SIMULATED**: no number here was measured on a database.\n\n");
     }
@@ -113,11 +113,16 @@ fn row(cell: &CheckedCell, metric: &CheckedMetric) -> String {
         "| {} | {} | {} | {} | {emphasis}{}{emphasis} | {fails} | {passes} | {} | {emphasis}{said}{emphasis} |\n",
         escaped(&cell.name),
         metric.metric.words(),
-        typical(metric.metric, metric.base),
-        typical(metric.metric, metric.head),
-        change(metric),
+        unbroken(&typical(metric.metric, metric.base)),
+        unbroken(&typical(metric.metric, metric.head)),
+        unbroken(&change(metric)),
         metric.ratio.n,
     )
+}
+
+/// No line ends between a number and its unit, or within an interval.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 fn reasons(verdict: &CheckVerdict) -> Vec<String> {
@@ -133,7 +138,7 @@ fn reasons(verdict: &CheckVerdict) -> Vec<String> {
         }
         lines.extend(cell.reasons.iter().map(|reason| format!("- {}", escaped(reason))));
     }
-    lines.push(format!("- {}.", sentence(&verdict.tables)));
+    lines.push(format!("- {}.", escaped(&verdict.tables)));
     lines
 }
 
@@ -206,14 +211,6 @@ fn push_if_it_fits(piece: &str, text: &mut String) -> bool {
         text.push_str(piece);
     }
     fits
-}
-
-/// With a capital.
-fn sentence(text: &str) -> String {
-    let text = escaped(text);
-    let mut characters = text.chars();
-    let first = characters.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(characters).collect()
 }
 
 /// A text of somebody else's: no markup, no mention of a person, no link, one line, and not endless.

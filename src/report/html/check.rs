@@ -25,7 +25,7 @@ struct Page<'a> {
     title: String,
     is_simulated: bool,
     verdict: Badge,
-    headline: String,
+    headline: &'a str,
     error: Option<&'a str>,
     rows: Vec<Row<'a>>,
     reasons: Vec<String>,
@@ -91,7 +91,7 @@ pub(in crate::report) fn page(
         title: format!("Check: {}", title(record)),
         is_simulated: record.is_simulated(),
         verdict: badge(verdict.conclusion),
-        headline: capital(&verdict.headline),
+        headline: &verdict.headline,
         error: record.error.as_deref(),
         rows: rows(verdict),
         reasons: reasons(verdict),
@@ -122,12 +122,6 @@ fn badge(conclusion: Conclusion) -> Badge {
         Conclusion::Fail | Conclusion::Invalid => "bad",
     };
     Badge { class, word: conclusion.word() }
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().into_iter().flat_map(char::to_uppercase);
-    first.chain(characters).collect()
 }
 
 fn rows(verdict: &CheckVerdict) -> Vec<Row<'_>> {

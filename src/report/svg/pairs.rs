@@ -52,7 +52,7 @@ pub fn pairs(record: &CheckRecord, verdict: &CheckVerdict) -> Option<String> {
          the running estimate (Hodges-Lehmann), with its 95 % interval."
             .to_owned(),
         "Looks are planned before the first pair. Only they decide: fails where the limit is beyond \
-         the dashed red line, passes where the other limit is not beyond the green one."
+         the dashed red line, passes where the other limit is within the green one."
             .to_owned(),
     ];
     if CELLS_MAX < record.cells.len() {
@@ -103,7 +103,7 @@ fn paint_legend(canvas: &Canvas<'_>, y: f64) {
     let next = legend_entry(canvas, (next, y), "fails beyond", |(x, y)| {
         canvas.dashed(&[(x - 11.0, y), (x + 11.0, y)], Stroke::new(BAD, 1.5));
     });
-    legend_entry(canvas, (next, y), "passes above", |(x, y)| {
+    legend_entry(canvas, (next, y), "passes within", |(x, y)| {
         canvas.dashed(&[(x - 11.0, y), (x + 11.0, y)], Stroke::new(GOOD, 1.5));
     });
 }
