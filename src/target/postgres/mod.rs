@@ -18,6 +18,7 @@ mod socket;
 mod tls;
 mod trial;
 mod verify;
+mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
