@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Mutex;
 
 use crate::{
-    clock::{self, Time},
+    clock::{self, Instant, Time},
     rows::{Chunk, Generator, RowRange, RowSlice},
     target::Batch,
 };
@@ -160,8 +160,9 @@ pub(crate) struct Reserved<'a> {
 }
 
 impl<'a> Reserved<'a> {
-    /// Takes the first slice of `rows` rows that were reserved; waits for it if need be.
-    pub(crate) async fn new(supply: &'a Supply, rows: u64) -> Reserved<'a> {
+    /// Takes the first slice of `rows` rows that were reserved; waits for it if need be. Returns when
+    /// it was there, too.
+    pub(crate) async fn new(supply: &'a Supply, rows: u64) -> (Reserved<'a>, Instant) {
         let mut batch = Reserved {
             supply,
             rows,
@@ -174,9 +175,10 @@ impl<'a> Reserved<'a> {
         };
         let started = clock::now();
         let first = batch.take().await;
-        batch.rows_wait = clock::since(started);
+        let taken = clock::now();
+        batch.rows_wait = taken - started;
         batch.first = Some(first);
-        batch
+        (batch, taken)
     }
 
     /// Makes ready for another attempt with the same rows. As in the first one, the first slice is
@@ -276,7 +278,7 @@ mod tests {
                         break;
                     }
                     batches += 1;
-                    let batch = Reserved::new(&supply, reserved).await;
+                    let (batch, _) = Reserved::new(&supply, reserved).await;
                     for range in batch.into_ranges().await {
                         all.insert(range);
                     }
@@ -293,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn another_attempt_gets_the_same_rows() {
         let supply = Supply::start(&Generator::article_user(1), Time::Real, (0, None), 10_000);
-        let mut batch = Reserved::new(&supply, supply.reserve(10_000)).await;
+        let (mut batch, _) = Reserved::new(&supply, supply.reserve(10_000)).await;
         while batch.next().await.is_some() {}
         batch.rewind();
         let mut rows = 0;

@@ -88,6 +88,7 @@ struct Attempt {
     inserted: Inserted,
     commit: Option<Duration>,
     service: Duration,
+    ended: Instant,
     /// Rows of earlier operations that this attempt's COMMIT confirmed.
     earlier: Vec<RowRange>,
 }
@@ -121,23 +122,24 @@ impl<P> Shared<P> {
     }
 
     /// Returns whether no further operation may start.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_out_of_time() || self.supply.is_exhausted()
+    fn is_over(&self, now: Instant) -> bool {
+        self.is_out_of_time(now) || self.supply.is_exhausted()
     }
 
     /// Returns whether the block is to end, whatever rows are left.
-    fn is_out_of_time(&self) -> bool {
+    fn is_out_of_time(&self, now: Instant) -> bool {
         let end = self.drain_until.or(self.deadline);
-        self.halt.is_cancelled() || end.is_some_and(|end| end <= since(self.started))
+        self.halt.is_cancelled() || end.is_some_and(|end| self.started + end <= now)
     }
 
     /// Waits for the next intended start and returns it, or `None` when the block is over.
     async fn next_start(&self, alarm: &mut Alarm) -> Option<Instant> {
-        if self.is_over() {
+        let now = clock::now();
+        if self.is_over(now) {
             return None;
         }
-        let due = self.started + self.pacer.next(since(self.started), self.deadline)?;
-        if clock::now() < due {
+        let due = self.started + self.pacer.next(now - self.started, self.deadline)?;
+        if now < due {
             tokio::select! {
                 () = alarm.wait_until(due) => (),
                 () = self.halt.cancelled() => return None,
@@ -156,10 +158,10 @@ impl<P> Shared<P> {
         }
     }
 
-    fn confirm(&self, ranges: impl IntoIterator<Item = RowRange>) {
+    fn confirm(&self, ranges: impl IntoIterator<Item = RowRange>, ended: Instant) {
         let mut ledger = lock(&self.ledger);
         ranges.into_iter().for_each(|range| ledger.confirmed.insert(range));
-        ledger.last_end = ledger.last_end.max(since(self.started));
+        ledger.last_end = ledger.last_end.max(ended - self.started);
     }
 
     /// Books an operation that ended in an error, and ends the block if that is what was asked.
@@ -212,10 +214,10 @@ impl<P: Pool> Shared<P> {
         if rows == 0 {
             return false;
         }
-        let batch = Reserved::new(&self.supply, rows).await;
+        let (batch, taken_up) = Reserved::new(&self.supply, rows).await;
         // A closed loop intends to start when its rows are there; rows are not in the measured path.
-        let intended = if self.pacer.is_open() { due } else { clock::now() };
-        self.run(held, batch, intended, epoch).await;
+        let intended = if self.pacer.is_open() { due } else { taken_up };
+        self.run(held, batch, intended, taken_up, epoch).await;
         true
     }
 
@@ -224,9 +226,10 @@ impl<P: Pool> Shared<P> {
         held: &mut Option<Held<P::Lease>>,
         mut batch: Reserved<'_>,
         intended: Instant,
+        taken_up: Instant,
         epoch: u64,
     ) {
-        let taken_up = clock::now();
+        let mut asked = taken_up;
         let builder = ExponentialBuilder::default()
             .with_min_delay(RETRY_DELAY_MIN)
             .with_jitter()
@@ -235,7 +238,7 @@ impl<P: Pool> Shared<P> {
         let mut waits =
             builder.with_max_delay(SESSION_DELAY_MAX).with_max_times(SESSION_RETRIES_MAX).build();
         loop {
-            match self.attempt(held, &mut batch).await {
+            match self.attempt(held, &mut batch, asked).await {
                 Ok(attempt) => {
                     let sample = OperationSample {
                         rows: attempt.inserted.rows,
@@ -245,7 +248,7 @@ impl<P: Pool> Shared<P> {
                         encode: attempt.inserted.encode,
                         commit: attempt.commit,
                         service: attempt.service,
-                        response: since(intended),
+                        response: attempt.ended - intended,
                         rows_wait: batch.rows_wait(),
                         was_made_ready: attempt.was_made_ready,
                     };
@@ -256,7 +259,9 @@ impl<P: Pool> Shared<P> {
                 Err(failure) => {
                     let waits_on = failure.without_session && self.on_error == OnError::Collect;
                     let delay = match is_worth_another(&failure) {
-                        true if waits_on => waits.next().filter(|_| !self.is_out_of_time()),
+                        true if waits_on => {
+                            waits.next().filter(|_| !self.is_out_of_time(clock::now()))
+                        }
                         true => delays.next(),
                         false => None,
                     };
@@ -269,6 +274,7 @@ impl<P: Pool> Shared<P> {
                     }
                     batch.rewind();
                     clock::sleep(delay).await;
+                    asked = clock::now();
                 }
             }
         }
@@ -284,7 +290,7 @@ impl<P: Pool> Shared<P> {
         let ranges = batch.into_ranges().await;
         match held {
             Some(held) => held.ranges.extend(ranges),
-            None => self.confirm(attempt.earlier.into_iter().chain(ranges)),
+            None => self.confirm(attempt.earlier.into_iter().chain(ranges), attempt.ended),
         }
     }
 
@@ -295,7 +301,7 @@ impl<P: Pool> Shared<P> {
         let acknowledged = if is_implicit { batch.rows_acknowledged() } else { 0 };
         let (confirmed, rest) = split(batch.into_ranges().await, acknowledged);
         if !confirmed.is_empty() {
-            self.confirm(confirmed);
+            self.confirm(confirmed, clock::now());
         }
         self.fail(failure, rest);
     }
@@ -305,8 +311,8 @@ impl<P: Pool> Shared<P> {
         &self,
         held: &mut Option<Held<P::Lease>>,
         batch: &mut Reserved<'_>,
+        asked: Instant,
     ) -> Result<Attempt, Failure> {
-        let asked = clock::now();
         let mut session = match held.take() {
             Some(held) => held,
             None => match self.pool.acquire().await {
@@ -323,9 +329,9 @@ impl<P: Pool> Shared<P> {
                 }
             },
         };
-        let pool_wait = since(asked);
+        let acquired = clock::now();
         let operations_earlier = session.operations;
-        let outcome = self.insert_on(&mut session, batch).await;
+        let outcome = self.insert_on(&mut session, batch, acquired).await;
         match outcome {
             Err((error, in_doubt)) => {
                 if self.transaction != Transaction::Autocommit && !in_doubt {
@@ -334,25 +340,27 @@ impl<P: Pool> Shared<P> {
                 let (earlier, without_session) = (session.ranges, false);
                 Err(Failure { error, in_doubt, earlier, operations_earlier, without_session })
             }
-            Ok((was_made_ready, inserted, commit, service)) => {
+            Ok((was_made_ready, inserted, commit, [started, ended])) => {
                 let is_open = self.transaction != Transaction::Autocommit && commit.is_none();
                 let earlier =
                     if is_open { Vec::new() } else { std::mem::take(&mut session.ranges) };
                 if is_open {
                     *held = Some(session);
                 }
-                Ok(Attempt { pool_wait, was_made_ready, inserted, commit, service, earlier })
+                let (pool_wait, service) = (acquired - asked, ended - started);
+                Ok(Attempt { pool_wait, was_made_ready, inserted, commit, service, ended, earlier })
             }
         }
     }
 
-    /// Runs the operation's round trips: the measured part. An error says whether the server may
-    /// have committed.
+    /// Runs the operation's round trips: the measured part, of which it returns start and end. An
+    /// error says whether the server may have committed.
     async fn insert_on(
         &self,
         session: &mut Held<P::Lease>,
         batch: &mut Reserved<'_>,
-    ) -> Result<(bool, Inserted, Option<Duration>, Duration), (TargetError, bool)> {
+        acquired: Instant,
+    ) -> Result<(bool, Inserted, Option<Duration>, [Instant; 2]), (TargetError, bool)> {
         let sure = |error| (error, false);
         let is_implicit = self.transaction == Transaction::Autocommit;
         let lost = |error: TargetError, was_committing: bool| {
@@ -361,7 +369,7 @@ impl<P: Pool> Shared<P> {
         };
         let prepared = session.lease.prepare(self.operation, batch.row_count()).await;
         let was_made_ready = prepared.map_err(sure)?;
-        let started = clock::now();
+        let started = if was_made_ready { clock::now() } else { acquired };
         if !is_implicit && session.operations == 0 {
             session.lease.begin().await.map_err(sure)?;
         }
@@ -385,7 +393,7 @@ impl<P: Pool> Shared<P> {
             }
             _ => None,
         };
-        Ok((was_made_ready, inserted, commit, since(started)))
+        Ok((was_made_ready, inserted, commit, [started, clock::now()]))
     }
 
     /// Commits what a worker's last transaction holds.
@@ -394,7 +402,7 @@ impl<P: Pool> Shared<P> {
         match held.lease.commit().await {
             Ok(()) => {
                 self.recorder().record_commit(since(started));
-                self.confirm(held.ranges);
+                self.confirm(held.ranges, clock::now());
             }
             Err(error) => {
                 let in_doubt = matches!(error, TargetError::ConnectionLost { .. });

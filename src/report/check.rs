@@ -148,8 +148,7 @@ fn write_cell(
 }
 
 fn table(metrics: &[CheckedMetric]) -> Table {
-    let mut table =
-        new_table(&["metric", "base", "head", "head / base", "fails at", "passes at", ""]);
+    let mut table = new_table(&["metric", "base", "head", "head / base", "fails", "passes", ""]);
     for it in metrics {
         let bound = |of: fn(&Bounds) -> f64| {
             let text = it.bounds.map(|bounds| {

@@ -20,6 +20,7 @@ mod proxy;
 mod report;
 mod report_fixture;
 mod runs;
+mod session;
 mod support;
 mod tidy;
 mod tune;

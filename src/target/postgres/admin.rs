@@ -177,8 +177,8 @@ pub(super) async fn connect(
         let message = format!("cannot connect to {address}: the server does not answer");
         return Err(TargetError::Connect { message, sqlstate: None });
     };
-    let (client, _) = connected.map_err(|error| error::of_connecting(&error, &address))?;
-    Ok(client)
+    let opened = connected.map_err(|error| error::of_connecting(&error, &address))?;
+    Ok(opened.client)
 }
 
 /// Takes the lock that marks `schema` as in use. Nobody else asks for it but a session of the same

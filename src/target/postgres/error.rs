@@ -33,16 +33,35 @@ pub(super) fn of_session(error: &Error) -> TargetError {
             TargetError::Failed { message, sqlstate: None }
         };
     };
-    let sqlstate = reply.code().code().to_owned();
-    let mut message = reply.message().to_owned();
-    for more in [reply.detail(), reply.hint()].into_iter().flatten() {
+    of_reply(Reply {
+        sqlstate: reply.code().code().to_owned(),
+        message: reply.message().to_owned(),
+        detail: reply.detail().map(str::to_owned),
+        hint: reply.hint().map(str::to_owned),
+    })
+}
+
+/// An ErrorResponse's fields that say what happened.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+    pub(super) detail: Option<String>,
+    pub(super) hint: Option<String>,
+}
+
+/// Says what the server's answer to a statement means.
+pub(super) fn of_reply(reply: Reply) -> TargetError {
+    let Reply { sqlstate, mut message, detail, hint } = reply;
+    for more in [detail, hint].into_iter().flatten() {
         message.push_str("; ");
-        message.push_str(more);
+        message.push_str(&more);
     }
-    let class = &sqlstate[..2];
-    if CONNECTION_LOST.contains(reply.code()) || class == "08" {
+    let code = SqlState::from_code(&sqlstate);
+    let class = sqlstate.get(..2).unwrap_or_default();
+    if CONNECTION_LOST.contains(&code) || class == "08" {
         TargetError::ConnectionLost { message }
-    } else if PUSHED_BACK.contains(reply.code()) {
+    } else if PUSHED_BACK.contains(&code) {
         TargetError::PushedBack { sqlstate, message }
     } else if class == "22" || class == "23" {
         TargetError::Rejected { sqlstate, message }

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult};
-use deadpool_postgres::{ManagerConfig, RecyclingMethod, Runtime};
+use deadpool::managed::{
+    self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
+};
+use deadpool_postgres::{ClientWrapper, Runtime};
 use tokio::task::JoinHandle;
-use tokio_postgres::Error;
+use tokio_postgres::{Config, Error};
 
-use super::{PgSession, PgTarget, error};
+use super::{PgSession, PgTarget, error, socket::Connector};
 use crate::{
     rows::ColumnSpec,
     strategy::quoted,
@@ -28,9 +30,10 @@ pub struct PgPool {
     reaper: JoinHandle<()>,
 }
 
-/// Opens sessions for deadpool; connecting and recycling are deadpool-postgres's.
+/// Opens sessions for deadpool.
 pub(crate) struct Sessions {
-    manager: deadpool_postgres::Manager,
+    connector: Connector,
+    config: Config,
     search_path: String,
     table: String,
     columns: Arc<[ColumnSpec]>,
@@ -48,17 +51,18 @@ impl managed::Manager for Sessions {
     type Error = Error;
 
     async fn create(&self) -> Result<PgSession, Error> {
-        let client = managed::Manager::create(&self.manager).await?;
+        let opened = self.connector.connect(&self.config).await?;
+        let client = ClientWrapper::new(opened.client, opened.task);
         client.batch_execute(&self.search_path).await?;
         let (columns, key) = (Arc::clone(&self.columns), self.key.clone());
-        Ok(PgSession::new(client, self.table.clone(), columns, key))
+        Ok(PgSession::new(client, opened.wire, self.table.clone(), columns, key))
     }
 
-    async fn recycle(&self, session: &mut PgSession, metrics: &Metrics) -> RecycleResult<Error> {
-        if session.is_lost() {
-            return Err(RecycleError::message("the connection was lost"));
+    async fn recycle(&self, session: &mut PgSession, _: &Metrics) -> RecycleResult<Error> {
+        match session.is_lost() {
+            true => Err(RecycleError::message("the connection was lost")),
+            false => Ok(()),
         }
-        managed::Manager::recycle(&self.manager, &mut session.client, metrics).await
     }
 }
 
@@ -81,14 +85,9 @@ impl std::ops::DerefMut for PgLease {
 }
 
 pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, TargetError> {
-    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let (options, connector) = (&target.options, target.connector.clone());
     let sessions = Sessions {
-        manager: deadpool_postgres::Manager::from_connect(
-            options.config.clone(),
-            connector,
-            config,
-        ),
+        connector: target.connector.clone(),
+        config: target.options.config.clone(),
         search_path: format!("SET search_path TO {}", quoted(&target.schema)),
         table: target.table.clone(),
         columns: Arc::clone(target.generator.columns()),
@@ -106,7 +105,7 @@ pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, 
         .map_err(|error| TargetError::Failed { message: error.to_string(), sqlstate: None })?;
     let reaper = tokio::spawn(reap(pool.clone(), settings));
     let flushes_statistics = 150_000 <= target.version;
-    Ok(PgPool { pool, settings, address: options.address(), flushes_statistics, reaper })
+    Ok(PgPool { pool, settings, address: target.options.address(), flushes_statistics, reaper })
 }
 
 /// Closes sessions that were idle for too long, down to the least number of idle ones.
@@ -170,7 +169,12 @@ impl Pool for PgPool {
     type Lease = PgLease;
 
     async fn acquire(&self) -> Result<PgLease, TargetError> {
-        let session = self.pool.get().await;
+        // Without a wait there is no timer to be set.
+        let at_once = Timeouts { wait: Some(Duration::ZERO), ..self.pool.timeouts() };
+        let session = match self.pool.timeout_get(&at_once).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => self.pool.get().await,
+            other => other,
+        };
         let waited_ms = self.settings.acquire_timeout_ms;
         session.map(PgLease).map_err(|error| error::of_pool(error, &self.address, waited_ms))
     }

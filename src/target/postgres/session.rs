@@ -18,7 +18,10 @@ use tokio_postgres::{
     types::{Format, IsNull, Kind, ToSql, Type},
 };
 
-use super::error;
+use super::{
+    error,
+    wire::{Name, Wire},
+};
 use crate::{
     clock,
     rows::{ColumnSpec, RowSlice, SqlType},
@@ -42,6 +45,10 @@ const STATEMENT_ROWS_MAX: u64 = 32_768;
 #[derive(Debug)]
 pub struct PgSession {
     pub(super) client: ClientWrapper,
+    /// The short way to the server, past the connection's task, if there is one.
+    wire: Option<Wire>,
+    /// Whether all that the connection's task was asked for has been answered.
+    is_quiet: bool,
     table: String,
     columns: Arc<[ColumnSpec]>,
     /// The column that an operation asks back.
@@ -60,6 +67,8 @@ pub struct PgSession {
 /// A statement as it is sent: prepared before, or as text in every operation.
 #[derive(Clone, Debug)]
 enum Prepared {
+    /// On the wire.
+    Name(Name),
     Statement(Statement),
     Text(Arc<str>),
 }
@@ -74,6 +83,7 @@ struct Kept {
 impl PgSession {
     pub(super) fn new(
         client: ClientWrapper,
+        wire: Option<Wire>,
         table: String,
         columns: Arc<[ColumnSpec]>,
         key: Option<String>,
@@ -85,6 +95,8 @@ impl PgSession {
         });
         PgSession {
             client,
+            wire,
+            is_quiet: true,
             table,
             types: [values.collect(), arrays.collect()],
             columns,
@@ -99,13 +111,33 @@ impl PgSession {
 
     /// Returns whether the connection was lost, as far as this session has seen.
     pub(super) fn is_lost(&self) -> bool {
-        self.is_lost
+        self.is_lost || self.client.is_closed() || self.wire.as_ref().is_some_and(Wire::is_lost)
     }
 
-    fn failed(&mut self, error: &Error) -> TargetError {
-        let error = error::of_session(error);
+    fn failed(&mut self, error: TargetError) -> TargetError {
         self.is_lost |= matches!(error, TargetError::ConnectionLost { .. });
         error
+    }
+
+    /// Returns the short way, once the connection's task has nothing to do.
+    async fn quiet_wire(&mut self) -> Result<Option<&mut Wire>, TargetError> {
+        if self.wire.is_some() && !self.is_quiet {
+            // Answers come in order: this one is the last.
+            self.client.batch_execute("").await.map_err(|error| error::of_session(&error))?;
+            self.is_quiet = true;
+        }
+        Ok(self.wire.as_mut())
+    }
+
+    async fn batch_execute(&mut self, text: &str) -> Result<(), TargetError> {
+        let done = match &mut self.wire {
+            Some(wire) if self.is_quiet => wire.batch_execute(text).await,
+            _ => {
+                let done = self.client.batch_execute(text).await;
+                done.map_err(|error| error::of_session(&error))
+            }
+        };
+        done.map_err(|error| self.failed(error))
     }
 
     fn shape(&self, operation: Operation) -> Shape<'_> {
@@ -122,6 +154,21 @@ impl PgSession {
             Strategy::CopyText => copy_text::statement(shape),
             Strategy::CopyBinary => copy_binary::statement(shape),
         }
+    }
+
+    /// Prepares a statement where operations of its kind are sent.
+    async fn prepare_text(
+        &mut self,
+        operation: Operation,
+        text: &str,
+    ) -> Result<Prepared, TargetError> {
+        if takes_the_wire(operation.strategy)
+            && let Some(wire) = self.quiet_wire().await?
+        {
+            return wire.prepare(text).await.map(Prepared::Name);
+        }
+        let statement = self.client.prepare(text).await;
+        statement.map(Prepared::Statement).map_err(|error| error::of_session(&error))
     }
 
     fn statement(&mut self, operation: Operation, batch_rows: u64) -> Prepared {
@@ -141,7 +188,12 @@ impl PgSession {
         {
             let oldest = self.statements.iter().min_by_key(|(_, kept)| kept.used);
             let Some(key) = oldest.map(|(key, _)| *key) else { return };
-            self.statements.remove(&key);
+            match (self.statements.remove(&key).map(|kept| kept.prepared), &mut self.wire) {
+                (Some(Prepared::Name(name)), Some(wire)) => wire.forget(&name),
+                // The connection's task closes it.
+                (Some(Prepared::Statement(_)), _) => self.is_quiet = false,
+                _ => (),
+            }
         }
     }
 
@@ -149,7 +201,7 @@ impl PgSession {
         &mut self,
         operation: Operation,
         batch: &mut B,
-    ) -> Result<Inserted, Error> {
+    ) -> Result<Inserted, TargetError> {
         let statement = self.statement(operation, batch.row_count());
         let mut encode = Duration::ZERO;
         self.parameters.clear();
@@ -169,11 +221,25 @@ impl PgSession {
             unnest::encode(shape, &slices, &mut self.parameters);
             encode += clock::since(started);
         }
-        let types = &self.types[usize::from(operation.strategy == Strategy::Unnest)];
-        let all = 0..self.parameters.count();
-        let rows = send(&self.client, &statement, &self.parameters, all, types).await?;
-        let rows = returned(rows).await?;
+        let types = Arc::clone(&self.types[usize::from(operation.strategy == Strategy::Unnest)]);
+        let rows = self.execute(&statement, &types).await?;
         Ok(Inserted { rows, encode })
+    }
+
+    async fn execute(&mut self, statement: &Prepared, types: &[Type]) -> Result<u64, TargetError> {
+        let parameters = std::mem::take(&mut self.parameters);
+        let rows = match (self.quiet_wire().await?, statement) {
+            (Some(wire), Prepared::Name(name)) => wire.execute(name, &parameters).await,
+            (Some(wire), Prepared::Text(text)) => wire.execute_text(text, types, &parameters).await,
+            _ => {
+                let all = 0..parameters.count();
+                let sent = send(&self.client, statement, &parameters, all, types);
+                let rows = async { returned(sent.await?).await }.await;
+                rows.map_err(|error| error::of_session(&error))
+            }
+        };
+        self.parameters = parameters;
+        rows
     }
 
     async fn insert_pipelined<B: Batch>(
@@ -222,8 +288,8 @@ impl PgSession {
         batch: &mut B,
     ) -> Result<Inserted, Error> {
         let sink = match self.statement(operation, 0) {
-            Prepared::Statement(statement) => self.client.copy_in::<_, Bytes>(&statement).await?,
             Prepared::Text(text) => self.client.copy_in::<_, Bytes>(&*text).await?,
+            prepared => self.client.copy_in::<_, Bytes>(prepared.on_connection()).await?,
         };
         pin_mut!(sink);
         let is_binary = operation.strategy == Strategy::CopyBinary;
@@ -260,6 +326,15 @@ impl PgSession {
     }
 }
 
+impl Prepared {
+    fn on_connection(&self) -> &Statement {
+        match self {
+            Prepared::Statement(statement) => statement,
+            _ => panic!("a statement is executed where it was prepared"),
+        }
+    }
+}
+
 impl Session for PgSession {
     async fn prepare(
         &mut self,
@@ -272,8 +347,7 @@ impl Session for PgSession {
         }
         let text = self.statement_text(operation, batch_rows);
         let prepared = if operation.prepared {
-            let statement = self.client.prepare(&text).await;
-            Prepared::Statement(statement.map_err(|error| self.failed(&error))?)
+            self.prepare_text(operation, &text).await.map_err(|error| self.failed(error))?
         } else {
             Prepared::Text(text.into())
         };
@@ -283,16 +357,16 @@ impl Session for PgSession {
     }
 
     async fn begin(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("begin").await.map_err(|error| self.failed(&error))
+        self.batch_execute("begin").await
     }
 
     async fn commit(&mut self) -> Result<(), TargetError> {
-        self.client.batch_execute("commit").await.map_err(|error| self.failed(&error))
+        self.batch_execute("commit").await
     }
 
     async fn rollback(&mut self) {
         // A session that cannot roll back is gone, and the pool will see that.
-        self.is_lost |= self.client.batch_execute("rollback").await.is_err();
+        self.is_lost |= self.batch_execute("rollback").await.is_err();
     }
 
     async fn insert<B: Batch>(
@@ -300,16 +374,21 @@ impl Session for PgSession {
         operation: Operation,
         batch: &mut B,
     ) -> Result<Inserted, TargetError> {
+        let of_session = |error: Error| error::of_session(&error);
         let inserted = match operation.strategy {
             Strategy::SingleRow | Strategy::MultiRow | Strategy::Unnest => {
                 self.insert_rows(operation, batch).await
             }
             Strategy::Pipelined { in_flight } => {
-                self.insert_pipelined(operation, in_flight, batch).await
+                self.is_quiet = false;
+                self.insert_pipelined(operation, in_flight, batch).await.map_err(of_session)
             }
-            Strategy::CopyText | Strategy::CopyBinary => self.insert_copy(operation, batch).await,
+            Strategy::CopyText | Strategy::CopyBinary => {
+                self.is_quiet = false;
+                self.insert_copy(operation, batch).await.map_err(of_session)
+            }
         };
-        inserted.map_err(|error| self.failed(&error))
+        inserted.map_err(|error| self.failed(error))
     }
 }
 
@@ -321,6 +400,11 @@ fn statement_key(operation: Operation, batch_rows: u64) -> (Operation, u64) {
     }
 }
 
+/// One statement, one answer: those need no task beside the worker's.
+fn takes_the_wire(strategy: Strategy) -> bool {
+    matches!(strategy, Strategy::SingleRow | Strategy::MultiRow | Strategy::Unnest)
+}
+
 async fn send(
     client: &tokio_postgres::Client,
     statement: &Prepared,
@@ -329,13 +413,14 @@ async fn send(
     types: &[Type],
 ) -> Result<RowStream, Error> {
     match statement {
-        Prepared::Statement(statement) => {
-            client.query_raw(statement, range.map(|index| Encoded(parameters.get(index)))).await
-        }
         Prepared::Text(text) => {
             let type_of = |index: usize| types[index % types.len()].clone();
             let typed = range.map(|index| (Encoded(parameters.get(index)), type_of(index)));
             client.query_typed_raw(text, typed).await
+        }
+        prepared => {
+            let parameters = range.map(|index| Encoded(parameters.get(index)));
+            client.query_raw(prepared.on_connection(), parameters).await
         }
     }
 }
