@@ -104,10 +104,10 @@ fn row(cell: &CheckedCell, metric: &CheckedMetric) -> String {
         let (fails, passes) = limits(metric.metric, bounds);
         (percent(fails, 0), percent(passes, 0))
     });
-    let emphasis = if metric.judgement == Some(Judgement::Fail) { "**" } else { "" };
-    let said = match (cell.conclusion, metric.bounds) {
-        (Conclusion::Invalid, _) => "invalid",
-        _ => word(metric),
+    let (said, emphasis) = match (cell.conclusion, metric.judgement) {
+        (Conclusion::Invalid, _) => ("invalid", ""),
+        (_, Some(Judgement::Fail)) => (word(metric), "**"),
+        _ => (word(metric), ""),
     };
     format!(
         "| {} | {} | {} | {} | {emphasis}{}{emphasis} | {fails} | {passes} | {} | {emphasis}{said}{emphasis} |\n",
