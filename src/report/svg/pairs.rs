@@ -160,7 +160,7 @@ fn range(panel: &Panel<'_>) -> (f64, f64) {
         running.iter().flat_map(|it| [it.low, it.high]).flatten().for_each(&mut hold);
     }
     let room = (high - low) * 0.06;
-    ((low - room).max(0.0), (high + room).min(4.0))
+    ((low - room).max(0.0), high + room)
 }
 
 fn paint_grid(canvas: &Canvas<'_>, panel: &Panel<'_>, y: &Axis) {
