@@ -199,7 +199,7 @@ pub(crate) fn word(metric: &CheckedMetric) -> &'static str {
         (_, Some(Judgement::Fail)) => "worse",
         (_, Some(Judgement::Pass)) => "not worse",
         (_, Some(Judgement::Open)) => "undecided",
-        (_, None) => "no look yet",
+        (_, None) => "no look",
     }
 }
 
