@@ -9,7 +9,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-pub(super) use self::check::Check;
+pub(super) use self::check::{Check, Outputs};
 use crate::{controller::Policy, target::sim::Family};
 
 const AFTER_HELP: &str = "\
@@ -17,9 +17,10 @@ Exit codes:
   0    done; with --strict: every claim holds, and the limit of tune is kept
   1    tool or server error
   2    usage, or a scenario that cannot run
-  10   a check FAILs; --strict: a claim is refuted, or no setting keeps the limit of tune
-  11   --strict: a claim, or a check, is undecided
-  12   the arms of a check cannot be compared
+  10   a check FAILs; compare --gate: a number is worse; --strict: a claim is refuted, or no
+       setting keeps the limit of tune
+  11   --strict: a claim, a check or a comparison is undecided
+  12   the arms of a check, or the records, cannot be compared
   13   INVALID: a table did not hold what the server had confirmed
   130  stopped by Ctrl-C (143: by SIGTERM); what was measured is on disk
 
@@ -63,6 +64,13 @@ pub(super) enum Command {
     /// PASS and FAIL are proven, or else it is INCONCLUSIVE; a FAIL is repeated in a fresh session
     /// before it is believed. About 40 s for what has not changed.
     Check(Box<Check>),
+    /// Stored records side by side, and whether the last is worse than those before it.
+    ///
+    /// A stored record was measured in another session, on a machine that was busier or idler then.
+    /// So the answer is advisory, unless --gate is given, and says what slow-down it could have seen
+    /// at all; `check`, which measures both sides in turn, sees far smaller ones. Records whose
+    /// scenario, PostgreSQL major, durability settings or class of machine differ are not judged.
+    Compare(Compare),
     /// Draws the report of a record again.
     Report(Report),
     /// Feeds a run's windows to another controller, or lets controllers play on simulated servers.
@@ -223,6 +231,43 @@ fn limit(text: &str) -> Result<Duration, String> {
         return Err("expected a limit such as `p99=50ms`".to_owned());
     };
     time(text)
+}
+
+/// `compare`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  batchpilot compare results/20261120T081500Z-nightly results/20261121T081500Z-nightly
+  batchpilot compare results/*-nightly --gate
+  batchpilot compare baseline/record.json results/20261121T081500Z-nightly --format json
+
+Exit codes: 0 unless --gate is given: 10 worse, 11 undecided (with --strict);
+12 not comparable, 13 a record is INVALID.")]
+pub(super) struct Compare {
+    /// Directories of runs, or their record.json: the last one is held against those before it.
+    #[arg(required = true, num_args = 2.., value_name = "RECORD")]
+    pub(super) records: Vec<PathBuf>,
+    /// Exit with 10 if a number of the last record is worse than sessions differ.
+    #[arg(long)]
+    pub(super) gate: bool,
+    /// With --gate: exit with 11 if nothing could be proven.
+    #[arg(long, requires = "gate")]
+    pub(super) strict: bool,
+    /// By how much sessions differ that measure the same, as a share, until there are five earlier
+    /// records to tell. Larger finds less; smaller takes a busy hour for a regression.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
+    pub(super) session_noise: f64,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    match share {
+        _ if 0.0 < share && share < 1.0 => Ok(share),
+        _ => Err("expected a share between 0 and 1, such as 0.1".to_owned()),
+    }
 }
 
 /// `report`.

@@ -3,13 +3,23 @@
 mod arms;
 mod calibrate;
 mod git;
+mod outputs;
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use super::{
     Exit, UsageError,
     args::{Check, Format},
-    checker::{self, Checked, Columns, Job},
+    checker::{self, Columns, Job},
 };
-use crate::{gate::Conclusion, verdict::CheckVerdict};
+use crate::{
+    gate::Conclusion,
+    record::{CheckRecord, Directory},
+    verdict::CheckVerdict,
+};
 
 pub(super) fn run(arguments: &Check) -> anyhow::Result<Exit> {
     let (comparison, sides) = arms::resolve(arguments)?;
@@ -34,8 +44,8 @@ fn check(job: Job, arguments: &Check) -> anyhow::Result<Exit> {
         Err(told) => return Ok(told),
     };
     let verdict = CheckVerdict::of(&checked.record);
-    checker::show(&checked, &verdict, format(arguments))?;
-    outputs(&checked, &verdict, arguments)?;
+    report(&checked.record, &verdict, &checked.path, format(arguments))?;
+    outputs::write(&checked.record, &verdict, &arguments.outputs)?;
     match checked.error {
         // That a table is not what the server confirmed outweighs why the check ended.
         Some(error) if checked.record.cells.iter().any(|it| 0 < it.evidence.tables_wrong) => {
@@ -48,8 +58,24 @@ fn check(job: Job, arguments: &Check) -> anyhow::Result<Exit> {
     Ok(checked.told.unwrap_or_else(|| exit(verdict.conclusion, arguments.common.strict)))
 }
 
-/// Writes what other programs read: each flag for a file has its line here.
-fn outputs(_: &Checked, _: &CheckVerdict, _: &Check) -> anyhow::Result<()> {
+/// Draws the report of a check, and prints its verdict.
+pub(super) fn report(
+    record: &CheckRecord,
+    verdict: &CheckVerdict,
+    path: &Path,
+    format: Format,
+) -> anyhow::Result<()> {
+    for (name, bytes) in crate::report::files_of_check(record, verdict) {
+        Directory::replace_in(path, name, &bytes)?;
+    }
+    match format {
+        Format::Json => crate::report::check::write_json(record, verdict, &mut io::stdout())?,
+        Format::Text => {
+            let mut out = anstream::stdout();
+            crate::report::check::write(record, verdict, &mut out)?;
+            writeln!(out, "\nReport: {}", path.join("report.html").display())?;
+        }
+    }
     Ok(())
 }
 
@@ -57,7 +83,7 @@ fn format(arguments: &Check) -> Format {
     if arguments.json { Format::Json } else { arguments.common.format }
 }
 
-fn exit(conclusion: Conclusion, strict: bool) -> Exit {
+pub(super) fn exit(conclusion: Conclusion, strict: bool) -> Exit {
     match conclusion {
         Conclusion::Invalid => Exit::Invalid,
         Conclusion::Fail => Exit::Regression,

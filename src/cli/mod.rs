@@ -3,6 +3,9 @@
 mod args;
 mod check;
 mod checker;
+#[cfg(test)]
+mod ci_files;
+mod compare;
 mod progress;
 mod replay;
 mod replay_record;
@@ -33,6 +36,7 @@ enum Exit {
     Inconclusive,
     ClaimRefuted,
     Regression,
+    NotComparable,
     Invalid,
     Interrupted,
     Terminated,
@@ -45,6 +49,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::ClaimRefuted | Exit::Regression => 10,
             Exit::Inconclusive => 11,
+            Exit::NotComparable => 12,
             Exit::Invalid => 13,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
@@ -96,6 +101,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {

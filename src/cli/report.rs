@@ -5,19 +5,25 @@ use std::io::{self, Write};
 use super::{
     Exit,
     args::{Format, Report},
-    runner,
+    check, runner,
 };
 use crate::{
     record::{self, Directory},
-    verdict::Verdict,
+    verdict::{CheckVerdict, Verdict},
 };
 
 pub(super) fn run(arguments: &Report) -> anyhow::Result<Exit> {
-    let record = record::read(&arguments.record)?;
     let path = match arguments.record.is_dir() {
         true => arguments.record.clone(),
         false => arguments.record.parent().unwrap_or(&arguments.record).to_path_buf(),
     };
+    if record::is_check(&arguments.record) {
+        let record = record::read_check(&arguments.record)?;
+        let verdict = CheckVerdict::of(&record);
+        check::report(&record, &verdict, &path, arguments.format)?;
+        return Ok(check::exit(verdict.conclusion, arguments.strict));
+    }
+    let record = record::read(&arguments.record)?;
     let windows = record::read_windows(&path).unwrap_or_default();
     let journal = record::read_journal(&path).unwrap_or_default();
     let verdict = Verdict::of_run(&record, &journal, &windows);

@@ -54,21 +54,25 @@ impl Block {
 }
 
 impl Metric {
+    /// What a block measured: rows a second, or seconds.
+    pub(super) fn value(self, block: &Block) -> f64 {
+        match self {
+            Metric::RowsPerS => block.rows_per_s(),
+            Metric::LatencyP95 => block.latency_s(block.latency_s_p95),
+            Metric::LatencyP99 => block.latency_s(block.latency_s_p99),
+        }
+    }
+
     /// The logarithm of how much better head was: below 0 where it was worse.
     pub(super) fn gain(self, pair: &Pair) -> f64 {
-        let (base, head) = (&pair.base, &pair.head);
-        let latencies = |of: fn(&Block) -> f64| base.latency_s(of(base)) / head.latency_s(of(head));
-        let ratio = match self {
-            Metric::RowsPerS => head.rows_per_s() / base.rows_per_s(),
-            Metric::LatencyP95 => latencies(|it| it.latency_s_p95),
-            Metric::LatencyP99 => latencies(|it| it.latency_s_p99),
-        };
+        let (base, head) = (self.value(&pair.base), self.value(&pair.head));
+        let ratio = if self.is_latency() { base / head } else { head / base };
         ratio.ln()
     }
 
     /// The gain of head being worse by a share: 0.1 is a tenth fewer rows/s, or a tenth more
     /// latency.
-    pub(super) fn gain_of_worse(self, share: f64) -> f64 {
+    pub(crate) fn gain_of_worse(self, share: f64) -> f64 {
         match self {
             Metric::RowsPerS => (1.0 - share).ln(),
             Metric::LatencyP95 | Metric::LatencyP99 => -(1.0 + share).ln(),
@@ -76,7 +80,7 @@ impl Metric {
     }
 
     /// The share by which head is worse at a gain; below 0 if it is better.
-    pub(super) fn worse_of_gain(self, gain: f64) -> f64 {
+    pub(crate) fn worse_of_gain(self, gain: f64) -> f64 {
         match self {
             Metric::RowsPerS => 1.0 - gain.exp(),
             Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp() - 1.0,
@@ -84,7 +88,7 @@ impl Metric {
     }
 
     /// The ratio head : base at a gain, as it was measured.
-    pub(super) fn ratio_of_gain(self, gain: f64) -> f64 {
+    pub(crate) fn ratio_of_gain(self, gain: f64) -> f64 {
         match self {
             Metric::RowsPerS => gain.exp(),
             Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp(),
@@ -92,7 +96,7 @@ impl Metric {
     }
 
     /// Returns whether more of it is worse.
-    pub(super) fn is_latency(self) -> bool {
+    pub(crate) fn is_latency(self) -> bool {
         self != Metric::RowsPerS
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Confirmation, Look, Metric, Pair, Rule, options::Test};
+use super::{Arm, Confirmation, Look, Metric, Pair, Rule, options::Test};
 use crate::stats::{CONFIDENCE, Estimate, SignedRank, median};
 
 /// The pairs of a session, and what was seen at its looks.
@@ -100,6 +100,20 @@ impl Session {
     pub fn running_at(&self, metric: Metric, pairs: usize) -> Option<Estimate> {
         let gains: Vec<f64> = self.pairs.iter().take(pairs).map(|it| metric.gain(it)).collect();
         Some(ratio(metric, &SignedRank::of(&gains)?))
+    }
+
+    /// What the blocks of an arm measured, in order: rows a second, or seconds.
+    pub fn values(&self, metric: Metric, arm: Arm) -> Vec<f64> {
+        let blocks = self.pairs.iter().map(|pair| match arm {
+            Arm::Base => &pair.base,
+            Arm::Head => &pair.head,
+        });
+        blocks.map(|block| metric.value(block)).collect()
+    }
+
+    /// Head over base in each pair, in order.
+    pub fn ratios(&self, metric: Metric) -> Vec<f64> {
+        self.pairs.iter().map(|pair| metric.ratio_of_gain(metric.gain(pair))).collect()
     }
 
     /// Share of the CPU time that the hypervisor took, in the median block.

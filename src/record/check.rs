@@ -333,10 +333,8 @@ pub fn read_check(path: &Path) -> Result<CheckRecord, RecordError> {
     let version: Version = serde_json::from_slice(&text)
         .map_err(|error| bad(format!("not a check of batchpilot: {error}")))?;
     if version.check_schema_version != CHECK_SCHEMA_VERSION {
-        return Err(bad(format!(
-            "has schema version {}, and this batchpilot reads version {CHECK_SCHEMA_VERSION}",
-            version.check_schema_version
-        )));
+        let (found, reads) = (version.check_schema_version, CHECK_SCHEMA_VERSION);
+        return Err(RecordError::Version { path, found, reads });
     }
     serde_json::from_slice(&text).map_err(|error| bad(format!("damaged check: {error}")))
 }

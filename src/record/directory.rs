@@ -41,7 +41,21 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
-    /// It is not a record, or one of another version.
+    /// It is a record of another version.
+    #[error(
+        "{}: has schema version {found}, and this batchpilot reads version {reads}: measure anew \
+         with it, or use the one that wrote the record",
+        path.display()
+    )]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that can be read.
+        reads: u32,
+    },
+    /// It is no record, or a damaged one.
     #[error("{}: {problem}", path.display())]
     Format {
         /// Which file.
@@ -346,10 +360,8 @@ pub fn read(path: &Path) -> Result<Record, RecordError> {
     let version: Version = serde_json::from_slice(&text)
         .map_err(|error| bad(format!("not a record of batchpilot: {error}")))?;
     if version.schema_version != SCHEMA_VERSION {
-        return Err(bad(format!(
-            "has schema version {}, and this batchpilot reads version {SCHEMA_VERSION}",
-            version.schema_version
-        )));
+        let (found, reads) = (version.schema_version, SCHEMA_VERSION);
+        return Err(RecordError::Version { path, found, reads });
     }
     let record: Record =
         serde_json::from_slice(&text).map_err(|error| bad(format!("damaged record: {error}")))?;

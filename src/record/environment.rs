@@ -40,6 +40,13 @@ pub struct Host {
     pub system: String,
     /// Kernel version.
     pub kernel: String,
+    /// Architecture of its processor, such as `x86_64`; empty in records of an earlier batchpilot.
+    #[serde(default)]
+    pub architecture: String,
+    /// What the machine is virtualised by, as far as it can be told; `None` where it cannot, and in
+    /// records of an earlier batchpilot.
+    #[serde(default)]
+    pub virtualization: Option<String>,
 }
 
 impl Host {
@@ -56,6 +63,8 @@ impl Host {
             memory_bytes: system.total_memory(),
             system: System::long_os_version().unwrap_or_default(),
             kernel: System::kernel_version().unwrap_or_default(),
+            architecture: System::cpu_arch(),
+            virtualization: virtualization(),
         }
     }
 
@@ -71,6 +80,27 @@ impl Host {
         let disk = holding.max_by_key(|disk| disk.mount_point().as_os_str().len())?;
         let kind = disk.file_system().to_string_lossy();
         Some(format!("{kind} on {}", disk.name().to_string_lossy()))
+    }
+}
+
+/// Linux says of an x86 processor whether a hypervisor shows it; the firmware's vendor is that of the
+/// machine, or of who made it up.
+fn virtualization() -> Option<String> {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let vendor = std::fs::read_to_string("/sys/class/dmi/id/sys_vendor").ok();
+    virtualization_of(&processor, vendor.as_deref().map(str::trim))
+}
+
+fn virtualization_of(processor: &str, vendor: Option<&str>) -> Option<String> {
+    // Source: CPUID leaf 1, ECX bit 31, which is 0 on all real processors.
+    let flags = processor.lines().find_map(|line| line.strip_prefix("flags"));
+    let is_virtual = flags.map(|flags| flags.split_whitespace().any(|it| it == "hypervisor"));
+    match (is_virtual, vendor) {
+        (Some(false), _) => Some("none".to_owned()),
+        (Some(true), Some(vendor)) => Some(format!("hypervisor ({vendor})")),
+        (Some(true), None) => Some("hypervisor".to_owned()),
+        // Other processors say nothing; a vendor that rents machines out is a hint.
+        (None, vendor) => vendor.map(str::to_owned),
     }
 }
 
@@ -155,6 +185,20 @@ mod tests {
         let after = at("cpu  20 0 20 120 10 0 0 30 0 0\n");
         assert!((after.busy_since(before) - 0.5).abs() < 1e-9);
         assert!(after.busy_since(after).abs() < 1e-9, "no time has passed");
+    }
+
+    #[test]
+    fn a_processor_says_whether_it_is_a_hypervisors() {
+        let cases = [
+            ("flags\t\t: fpu hypervisor sse", Some("QEMU"), Some("hypervisor (QEMU)")),
+            ("flags\t\t: fpu hypervisor sse", None, Some("hypervisor")),
+            ("flags\t\t: fpu sse", Some("Dell Inc."), Some("none")),
+            ("Features\t: fp asimd", Some("Amazon EC2"), Some("Amazon EC2")),
+            ("Features\t: fp asimd", None, None),
+        ];
+        for (processor, vendor, want) in cases {
+            assert_eq!(virtualization_of(processor, vendor).as_deref(), want, "{processor}");
+        }
     }
 
     #[test]

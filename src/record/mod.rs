@@ -24,6 +24,7 @@ pub use self::{
     histogram::EncodedHistogram,
     journal::{JournalRow, is_resting, read_journal},
 };
+pub use crate::target::ServerInfo;
 use crate::{
     measure::{Histograms, Kind},
     plan::{CellPlan, Plan},

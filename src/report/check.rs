@@ -85,7 +85,7 @@ pub fn write_within(
 }
 
 /// What was compared, and on what.
-fn subject(record: &CheckRecord) -> Vec<String> {
+pub(super) fn subject(record: &CheckRecord) -> Vec<String> {
     let (base, head) = (&record.arms.base, &record.arms.head);
     let mut lines = match record.comparison {
         Comparison::Null(_) => vec![format!("base and head: {}", base.label)],
@@ -148,8 +148,7 @@ fn write_cell(
 }
 
 fn table(metrics: &[CheckedMetric]) -> Table {
-    let mut table =
-        new_table(&["metric", "base", "head", "head / base", "fails at", "passes at", ""]);
+    let mut table = new_table(&["metric", "base", "head", "head / base", "fails", "passes", ""]);
     for it in metrics {
         let bound = |of: fn(&Bounds) -> f64| {
             let text = it.bounds.map(|bounds| {
@@ -175,7 +174,7 @@ fn table(metrics: &[CheckedMetric]) -> Table {
     table
 }
 
-fn typical(metric: Metric, value: Option<Estimate>) -> String {
+pub(super) fn typical(metric: Metric, value: Option<Estimate>) -> String {
     let Some(Estimate { value, .. }) = value else { return "–".to_owned() };
     match metric {
         Metric::RowsPerS => number(value.round()),
@@ -200,7 +199,7 @@ pub(crate) fn word(metric: &CheckedMetric) -> &'static str {
         (_, Some(Judgement::Fail)) => "worse",
         (_, Some(Judgement::Pass)) => "not worse",
         (_, Some(Judgement::Open)) => "undecided",
-        (_, None) => "no look yet",
+        (_, None) => "no look",
     }
 }
 

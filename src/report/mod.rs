@@ -1,14 +1,16 @@
 //! Shows records and verdicts: computes nothing, takes its writer as a parameter.
 
 pub mod check;
+pub mod ci;
+pub mod compare;
 mod html;
 pub mod json;
 pub mod svg;
 pub mod text;
 
 use crate::{
-    record::{JournalRow, Record, WindowRow},
-    verdict::Verdict,
+    record::{CheckRecord, JournalRow, Record, WindowRow},
+    verdict::{CheckVerdict, Verdict},
 };
 
 /// The plots of a record, as SVG.
@@ -43,5 +45,24 @@ pub fn files(
         ("report.html", page.into_bytes()),
     ];
     files.extend(plots.steering.map(|it| ("plots/steering.svg", it.into_bytes())));
+    files
+}
+
+/// Draws every file of a check's report: name in its directory, and content.
+///
+/// The same check gives the same bytes, whatever became of it.
+pub fn files_of_check(
+    record: &CheckRecord,
+    verdict: &CheckVerdict,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let plots: Vec<(&'static str, String)> =
+        [("plots/pairs.svg", svg::pairs(record, verdict)), ("plots/arms.svg", svg::arms(record))]
+            .into_iter()
+            .filter_map(|(name, plot)| Some((name, plot?)))
+            .collect();
+    let shown: Vec<&str> = plots.iter().map(|(_, plot)| plot.as_str()).collect();
+    let page = html::check::page(record, verdict, &shown);
+    let mut files = vec![("report.html", page.into_bytes())];
+    files.extend(plots.into_iter().map(|(name, plot)| (name, plot.into_bytes())));
     files
 }

@@ -310,7 +310,9 @@ pub(super) fn new_table(header: &[&str]) -> Table {
     }
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| match *title {
-        "cell" | "strategy" | "transaction" | "pace" | "stop" | "metric" | "" => Cell::new(title),
+        "cell" | "number" | "strategy" | "transaction" | "pace" | "stop" | "metric" | "" => {
+            Cell::new(title)
+        }
         title => right(title.to_owned()),
     }));
     table

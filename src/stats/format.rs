@@ -25,21 +25,21 @@ pub(crate) fn number(value: f64) -> String {
     fraction.map_or_else(|| format!("{sign}{grouped}"), |it| format!("{sign}{grouped}.{it}"))
 }
 
-/// `7.96 [7.41, 8.55]`, or `7.96 (n = 1)` where one block gives no interval.
+/// `7.96 [7.41, 8.55]`, or `7.96 (n = 1)` where so few blocks give no interval.
 pub(crate) fn interval(estimate: Estimate) -> String {
     match (estimate.low, estimate.high) {
         (Some(low), Some(high)) => {
             format!("{} [{}, {}]", number(estimate.value), number(low), number(high))
         }
-        _ => format!("{} (n = 1)", number(estimate.value)),
+        _ => format!("{} (n = {})", number(estimate.value), estimate.n),
     }
 }
 
-/// A ratio: `7.96 [7.41, 8.55]x`, or `7.96x (n = 1)` where one block gives no interval.
+/// A ratio: `7.96 [7.41, 8.55]x`, or `7.96x (n = 1)` where so few blocks give no interval.
 pub(crate) fn times(ratio: Estimate) -> String {
     match (ratio.low, ratio.high) {
         (Some(_), Some(_)) => format!("{}x", interval(ratio)),
-        _ => format!("{}x (n = 1)", number(ratio.value)),
+        _ => format!("{}x (n = {})", number(ratio.value), ratio.n),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
         }
         let ratio = Estimate { value: 2.0, low: Some(1.5), high: Some(2.5), n: 3 };
         assert_eq!(times(ratio), "2 [1.50, 2.50]x");
-        assert_eq!(times(Estimate { low: None, ..ratio }), "2x (n = 1)");
+        assert_eq!(times(Estimate { low: None, ..ratio }), "2x (n = 3)");
         assert_eq!(time_us(1280.0), "1.28 ms");
         assert_eq!(time_us(139.3), "139 µs");
         assert_eq!(time_us(2_500_000.0), "2.50 s");

@@ -8,6 +8,7 @@
 mod bootstrap;
 pub(crate) mod format;
 mod nnls;
+mod prediction;
 mod proportion;
 mod rank_sum;
 mod series;
@@ -19,6 +20,7 @@ mod welch;
 pub use self::{
     bootstrap::{Resampling, bootstrap, percentile_interval},
     nnls::nnls,
+    prediction::{Prediction, deviation},
     proportion::share_limits,
     rank_sum::RankSum,
     series::{autocorrelation_time, batch_means, effective_size},

@@ -201,6 +201,14 @@ pub trait Target: Send + Sync + 'static {
     /// [`TargetError::Failed`] if the table cannot be made.
     fn reset_table(&self) -> impl Future<Output = Result<(), TargetError>> + Send;
 
+    /// Makes the table anew without a CHECKPOINT: the caller asks for one by another table's
+    /// [`Target::reset_table`] on the same server, when there is less to write.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Failed`] if the table cannot be made.
+    fn empty_table(&self) -> impl Future<Output = Result<(), TargetError>> + Send;
+
     /// Opens a pool, with its least number of idle sessions open and ready for `operation` on
     /// batches of each of `batch_rows`.
     ///

@@ -5,6 +5,7 @@
 mod calibration;
 mod cells;
 mod check;
+pub mod compare;
 pub(crate) mod settings;
 mod tuning;
 mod words;

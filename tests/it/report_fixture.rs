@@ -300,6 +300,8 @@ fn environment() -> Environment {
             memory_bytes: 8 << 30,
             system: "Linux 12 Debian".to_owned(),
             kernel: "6.1.0".to_owned(),
+            architecture: "x86_64".to_owned(),
+            virtualization: Some("none".to_owned()),
         },
         storage: Some("ext4 on a disk".to_owned()),
         load_before: 0.08,

@@ -79,11 +79,33 @@ pub(in crate::cli) struct Check {
     #[arg(long)]
     pub(in crate::cli) json: bool,
     #[command(flatten)]
+    pub(in crate::cli) outputs: Outputs,
+    #[command(flatten)]
     pub(in crate::cli) table: OwnTable,
     #[command(flatten)]
     pub(in crate::cli) common: Common,
     #[command(flatten)]
     pub(in crate::cli) gate: Gate,
+}
+
+/// Files for other programs.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Files for CI")]
+pub(in crate::cli) struct Outputs {
+    /// Write JUnit XML: a test case a gated number; a failure where head is slower, skipped where
+    /// nothing is proven, an error where nothing may be judged.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) junit: Option<PathBuf>,
+    /// Append Markdown, below 60 kB: for a pull request, or for $GITHUB_STEP_SUMMARY.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) markdown: Option<PathBuf>,
+    /// Write Bencher Metric Format, for `bencher run --adapter json --file`.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) bmf: Option<PathBuf>,
+    /// Write bigger-is-better.json and smaller-is-better.json into this directory, for
+    /// github-action-benchmark.
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) action_bench: Option<PathBuf>,
 }
 
 /// An arm, by name.

@@ -42,6 +42,16 @@ pub(super) struct LaneSettings {
     pub(super) time: Time,
 }
 
+/// When a table's server is to write what is only in memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Checkpoint {
+    /// When the table is empty.
+    Now,
+    /// When that of the other arm, on the same server, is empty too: what that holds now need not be
+    /// written.
+    WithTheOther,
+}
+
 /// What came of a block, and the share of CPU time that the hypervisor took meanwhile.
 #[derive(Debug)]
 pub(super) struct Block {
@@ -119,8 +129,11 @@ impl<T: Target> Lane<T> {
     }
 
     /// Empties the table; its sessions stay open.
-    pub(super) async fn renew(&mut self) -> Result<(), TargetError> {
-        self.target.reset_table().await?;
+    pub(super) async fn renew(&mut self, checkpoint: Checkpoint) -> Result<(), TargetError> {
+        match checkpoint {
+            Checkpoint::Now => self.target.reset_table().await?,
+            Checkpoint::WithTheOther => self.target.empty_table().await?,
+        }
         self.next_row = 0;
         (self.confirmed, self.in_doubt) = (RowSet::default(), RowSet::default());
         Ok(())

@@ -44,9 +44,10 @@ impl Live {
     pub(super) fn pair(&self, session: &Session, is_confirming: bool, next_look: usize) {
         let ratio = |metric: Metric| {
             let ratio = session.running(metric);
-            ratio.map(|it| format!("{} {}", metric.words(), times(it))).unwrap_or_default()
+            let name = metric.words().trim_end_matches(" latency");
+            ratio.map(|it| format!("{name} {}", times(it))).unwrap_or_default()
         };
-        let confirming = if is_confirming { "again, in a fresh session: " } else { "" };
+        let confirming = if is_confirming { "to confirm: " } else { "" };
         self.say(&format!(
             "{confirming}pair {} of {next_look}: {} · {}",
             session.pairs().len(),

@@ -6,7 +6,7 @@ mod live;
 mod servers;
 mod session;
 
-use std::{io::Write as _, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     Exit, NotComparable,
-    args::{Common, Format},
+    args::Common,
     runner::{self, CLOSE_TIMEOUT, CONNECT_GRACE, VERIFY_GRACE, stopped_for, table},
     signals::Signals,
 };
@@ -468,24 +468,4 @@ fn fit(plan: &mut Plan, source: Option<&Source>, target: &impl Target) -> anyhow
     let fitted = table::fit(plan, source, target);
     plan.cells.iter_mut().for_each(one(None));
     fitted
-}
-
-/// Prints what a check says.
-pub(super) fn show(
-    checked: &Checked,
-    verdict: &CheckVerdict,
-    format: Format,
-) -> anyhow::Result<()> {
-    match format {
-        Format::Json => {
-            let mut out = std::io::stdout();
-            report::check::write_json(&checked.record, verdict, &mut out)?;
-        }
-        Format::Text => {
-            let mut out = anstream::stdout();
-            report::check::write(&checked.record, verdict, &mut out)?;
-            writeln!(out, "\nRecord: {}", checked.path.display())?;
-        }
-    }
-    Ok(())
 }

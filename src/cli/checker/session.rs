@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Checker, Lane, VERIFY_GRACE, lane, servers::Open};
+use super::{
+    Checker, Lane, VERIFY_GRACE,
+    lane::{self, Checkpoint},
+    servers::Open,
+};
 use crate::{
     cli::{UsageError, runner::stopped_for},
     clock,
@@ -217,9 +221,13 @@ impl<O: Open> Checker<'_, O> {
             return Ok(false);
         }
         for arm in Arm::BOTH {
+            let checkpoint = match arm {
+                Arm::Base if self.open.is_one_server() => Checkpoint::WithTheOther,
+                _ => Checkpoint::Now,
+            };
             let lane = lanes.of_mut(arm);
             let renewed = tokio::select! {
-                renewed = lane.renew() => Some(renewed),
+                renewed = lane.renew(checkpoint) => Some(renewed),
                 () = self.signals.stop.cancelled() => None,
             };
             match renewed {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    record::Record,
+    record::{Host, Record, ServerInfo},
     stats::format::{number, time_ns, time_us},
 };
 
@@ -15,7 +15,7 @@ pub(super) struct Fact {
 }
 
 impl Fact {
-    fn new(name: &str, value: impl Into<String>) -> Fact {
+    pub(super) fn new(name: &str, value: impl Into<String>) -> Fact {
         Fact { name: name.to_owned(), value: value.into() }
     }
 }
@@ -40,10 +40,31 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
         return vec![Fact::new("Server", simulation), Fact::new("batchpilot", &record.batchpilot)];
     }
     let environment = &record.environment;
-    let server = &environment.server;
-    let client = &environment.client;
+    let steal = environment.steal.map_or("not known".to_owned(), |steal| {
+        format!("{} % of the CPU time during the run", number(steal * 100.0))
+    });
+    let mut facts = server(&environment.server, environment.private_server);
+    facts.extend([
+        machine(&environment.client),
+        Fact::new("Storage of the data", environment.storage.as_deref().unwrap_or("not known")),
+        busy(environment.cpu_busy_before),
+        load(environment.load_before),
+        Fact::new("Taken by the hypervisor", steal),
+        Fact::new("batchpilot", &record.batchpilot),
+        Fact::new(
+            "Memory of batchpilot",
+            record.client_memory_peak_bytes.map_or("not known".to_owned(), |bytes| {
+                format!("{} MiB resident at most", number(bytes as f64 / f64::from(1 << 20)))
+            }),
+        ),
+    ]);
+    facts
+}
+
+/// A server: what it is and how it was reached.
+pub(super) fn server(server: &ServerInfo, is_private: bool) -> Vec<Fact> {
     let (trip, commit) = (server.round_trip, server.commit);
-    let private = if environment.private_server { ", started for this run" } else { "" };
+    let private = if is_private { ", started for this run" } else { "" };
     let way = match (server.unix_socket, &server.tls) {
         (true, _) => "Unix-domain socket".to_owned(),
         (false, Some(tls)) => format!("TCP, TLS: {tls}"),
@@ -51,13 +72,6 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
     };
     let durability: Vec<String> =
         server.durability.iter().map(|(name, value)| format!("{name} {}", set(value))).collect();
-    let gibibytes = client.memory_bytes as f64 / f64::from(1 << 30);
-    let steal = environment.steal.map_or("not known".to_owned(), |steal| {
-        format!("{} % of the CPU time during the run", number(steal * 100.0))
-    });
-    let busy = environment.cpu_busy_before.map_or("not known".to_owned(), |busy| {
-        format!("{} % of the CPU time, over half a second", number(busy * 100.0))
-    });
     vec![
         Fact::new("Server", format!("{}{private}", known(&server.version))),
         Fact::new("Durability", known(&durability.join(", "))),
@@ -71,32 +85,33 @@ pub(super) fn environment(record: &Record) -> Vec<Fact> {
             probe(commit.n, commit.latency_ns_p50, commit.latency_ns_p99),
         ),
         Fact::new("CHECKPOINT before each block", may(server.may_checkpoint)),
-        Fact::new(
-            "Client machine",
-            format!(
-                "{} x {}, {} GiB memory, {}, kernel {}",
-                client.cpus,
-                known(&client.cpu),
-                number(gibibytes),
-                known(&client.system),
-                known(&client.kernel)
-            ),
-        ),
-        Fact::new("Storage of the data", environment.storage.as_deref().unwrap_or("not known")),
-        Fact::new("CPU busy before the run", busy),
-        Fact::new(
-            "Load before the run",
-            format!("{:.2}, 1-minute average", environment.load_before),
-        ),
-        Fact::new("Taken by the hypervisor", steal),
-        Fact::new("batchpilot", &record.batchpilot),
-        Fact::new(
-            "Memory of batchpilot",
-            record.client_memory_peak_bytes.map_or("not known".to_owned(), |bytes| {
-                format!("{} MiB resident at most", number(bytes as f64 / f64::from(1 << 20)))
-            }),
-        ),
     ]
+}
+
+pub(super) fn machine(client: &Host) -> Fact {
+    let gibibytes = client.memory_bytes as f64 / f64::from(1 << 30);
+    Fact::new(
+        "Client machine",
+        format!(
+            "{} x {}, {} GiB memory, {}, kernel {}",
+            client.cpus,
+            known(&client.cpu),
+            number(gibibytes),
+            known(&client.system),
+            known(&client.kernel)
+        ),
+    )
+}
+
+pub(super) fn busy(share: Option<f64>) -> Fact {
+    let busy = share.map_or("not known".to_owned(), |busy| {
+        format!("{} % of the CPU time, over half a second", number(busy * 100.0))
+    });
+    Fact::new("CPU busy before the run", busy)
+}
+
+pub(super) fn load(load: f64) -> Fact {
+    Fact::new("Load before the run", format!("{load:.2}, 1-minute average"))
 }
 
 /// Settings of the server that are not the default ones.

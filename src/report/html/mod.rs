@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no network: styles and plots are in the page, and it has no script.
 
+pub(super) mod check;
 mod facts;
 mod tables;
 
@@ -72,11 +73,6 @@ struct Badge {
 
 /// Returns the page.
 pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
     let page = Page {
         title: record.plan.heading(),
         simulated: facts::simulation(record),
@@ -100,7 +96,17 @@ pub(super) fn page(record: &Record, verdict: &Verdict, plots: &Plots) -> String 
         batchpilot: &record.batchpilot,
         command: &record.command,
     };
-    environment.render_str(TEMPLATE, page).expect("the template names what a page has")
+    environment().render_str(TEMPLATE, page).expect("the template names what a page has")
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.add_template("style.css", include_str!("../style.css")).expect("no markup in it");
+    environment
 }
 
 fn plots_of(plots: &Plots) -> Vec<&str> {

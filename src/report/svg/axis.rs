@@ -94,6 +94,17 @@ impl Axis {
         }
     }
 
+    /// Returns ticks at round values of a linear axis, wherever its ends are.
+    pub(super) fn round_ticks(&self, label: impl Fn(f64) -> String) -> Vec<Tick> {
+        let step = step(self.high - self.low);
+        let first = (self.low / step - 1e-9).ceil();
+        (0..=20)
+            .map(|index| (first + f64::from(index)) * step)
+            .take_while(|value| *value <= self.high + step * 1e-9)
+            .map(|value| Tick { value, label: Some(label(value)) })
+            .collect()
+    }
+
     /// Every decade has a label; with few decades, so have 2 and 5 times it.
     fn log_ticks(&self, label: impl Fn(f64) -> String) -> Vec<Tick> {
         let decades = (self.high / self.low).log10();
@@ -156,6 +167,16 @@ mod tests {
         let axis = Axis::rates(&[500.0, 2_300.0], (0.0, 100.0));
         assert!(!axis.is_log());
         assert_eq!(labels(&axis), ["0", "500", "1k", "1.5k", "2k", "2.5k"]);
+    }
+
+    #[test]
+    fn ticks_are_round_where_the_ends_are_not() {
+        let values = |low, high| -> Vec<f64> {
+            let ticks = Axis::linear((low, high), (0.0, 1.0)).round_ticks(short);
+            ticks.into_iter().map(|tick| (tick.value * 1e6).round() / 1e6).collect()
+        };
+        assert_eq!(values(0.873, 1.04), [0.9, 0.95, 1.0]);
+        assert_eq!(values(-0.3, 1.0), [-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! The plots, as SVG: rates against claims, latency percentiles, rates over time, what controllers
-//! did, and the plane of settings.
+//! did, the plane of settings, and the pairs and blocks of a check.
 //!
 //! **Invariant:** the same record gives the same bytes.
 
+mod arms;
 mod axis;
 mod canvas;
 mod latency;
 mod marker;
 mod over_time;
+mod pairs;
 mod plane;
 mod rates;
 mod steering;
 
 pub use self::{
+    arms::arms,
     latency::latency,
     over_time::over_time,
+    pairs::pairs,
     plane::{Mark, Plane, Spot, Way, plane},
     rates::rates,
     steering::steering,

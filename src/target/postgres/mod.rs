@@ -192,13 +192,18 @@ impl Target for PgTarget {
     }
 
     async fn reset_table(&self) -> Result<(), TargetError> {
+        self.empty_table().await?;
+        let client = self.admin.client().await?;
+        self.checkpoint(&client).await
+    }
+
+    async fn empty_table(&self) -> Result<(), TargetError> {
         let client = self.admin.client().await?;
         client.batch_execute(&self.reset).await.map_err(|error| {
             let error = error::of_session(&error);
             let message = format!("cannot make table {}: {error}", self.table);
             TargetError::Failed { message, sqlstate: None }
-        })?;
-        self.checkpoint(&client).await
+        })
     }
 
     async fn open_pool(

@@ -65,6 +65,10 @@ impl Target for SimTarget {
         Ok(())
     }
 
+    async fn empty_table(&self) -> Result<(), TargetError> {
+        self.reset_table().await
+    }
+
     async fn open_pool(
         &self,
         settings: PoolSettings,

@@ -1,0 +1,53 @@
+//! `compare`: stored records side by side.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{
+    Exit, NotComparable,
+    args::{Compare, Format},
+};
+use crate::{
+    record::{self, Record, RecordError},
+    report,
+    verdict::compare::{Comparison, Options, Outcome},
+};
+
+pub(super) fn run(arguments: &Compare) -> anyhow::Result<Exit> {
+    let records: Vec<(String, Record)> =
+        arguments.records.iter().map(|path| read(path)).collect::<anyhow::Result<_>>()?;
+    let options = Options { session_noise: arguments.session_noise, ..Options::default() };
+    let comparison = Comparison::of(&records, &options);
+    match arguments.format {
+        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&comparison)?)?,
+        Format::Text => {
+            let role = if arguments.gate {
+                report::compare::Role::Gate
+            } else {
+                report::compare::Role::Advice
+            };
+            report::compare::write(&comparison, role, &mut anstream::stdout())?;
+        }
+    }
+    Ok(match comparison.outcome {
+        Outcome::Invalid => Exit::Invalid,
+        Outcome::NotComparable => Exit::NotComparable,
+        Outcome::Fail if arguments.gate => Exit::Regression,
+        Outcome::Inconclusive if arguments.strict => Exit::Inconclusive,
+        _ => Exit::Done,
+    })
+}
+
+fn read(path: &Path) -> anyhow::Result<(String, Record)> {
+    if record::is_check(path) {
+        let problem = format!("{} is a check, which compares two arms itself", path.display());
+        return Err(NotComparable(problem).into());
+    }
+    match record::read(path) {
+        Ok(record) => Ok((path.display().to_string(), record)),
+        Err(error @ RecordError::Version { .. }) => Err(NotComparable(error.to_string()).into()),
+        Err(error) => Err(error.into()),
+    }
+}

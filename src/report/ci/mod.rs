@@ -1,0 +1,46 @@
+//! A check as other programs read it: CI servers, pull requests, trackers of benchmarks.
+
+pub mod action;
+pub mod bencher;
+pub mod junit;
+pub mod markdown;
+
+use crate::{
+    gate::{Bounds, Conclusion, Metric},
+    verdict::{CheckVerdict, CheckedCell, CheckedMetric},
+};
+
+/// The cells whose numbers may go into a history: what is INVALID was not measured.
+fn usable(verdict: &CheckVerdict) -> impl Iterator<Item = &CheckedCell> {
+    verdict.cells.iter().filter(|cell| cell.conclusion != Conclusion::Invalid)
+}
+
+/// The ratio head : base that fails, and the one that passes.
+pub(super) fn limits(metric: Metric, bounds: Bounds) -> (f64, f64) {
+    let Bounds { margin, tolerance } = bounds;
+    match metric {
+        Metric::RowsPerS => (1.0 - margin, 1.0 - tolerance),
+        Metric::LatencyP95 | Metric::LatencyP99 => (1.0 + margin, 1.0 + tolerance),
+    }
+}
+
+/// `-17.9 % [-21, -15]`: head against base, as a change.
+pub(super) fn change(metric: &CheckedMetric) -> String {
+    let ratio = metric.ratio;
+    let value = percent(ratio.value, 1);
+    match (ratio.low, ratio.high) {
+        (Some(low), Some(high)) => format!("{value} [{}, {}]", signed(low, 1), signed(high, 1)),
+        _ => value,
+    }
+}
+
+/// A ratio as a change: `-2.5 %`.
+pub(super) fn percent(ratio: f64, decimals: usize) -> String {
+    format!("{} %", signed(ratio, decimals))
+}
+
+fn signed(ratio: f64, decimals: usize) -> String {
+    let text = format!("{:+.decimals$}", (ratio - 1.0) * 100.0);
+    let is_zero = text.chars().all(|it| matches!(it, '+' | '-' | '0' | '.'));
+    if is_zero { text.replace('-', "+") } else { text }
+}

@@ -1,0 +1,184 @@
+//! Whether records may be compared: what else than the server's speed differs between them.
+//!
+//! A machine's class is what a fleet of alike machines has in common. Its name is not part of it, nor
+//! is its clock: a processor that says 2,600 MHz today and 2,596 tomorrow is the same one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{plan::Plan, record::Record};
+
+/// Longest value of a setting that is shown, in characters.
+const SHOWN_MAX: usize = 60;
+
+/// What differs between a record and the first one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Difference {
+    /// What.
+    pub what: String,
+    /// Index of the record that differs from the first.
+    pub record: usize,
+    /// What it is in the first record.
+    pub first: String,
+    /// What it is in that record.
+    pub here: String,
+}
+
+/// Facts by name; `None` where a record does not know.
+type Facts = BTreeMap<String, Option<String>>;
+
+/// Returns what differs, and the names of what could not be told.
+pub(super) fn differences(records: &[&Record]) -> (Vec<Difference>, BTreeSet<String>) {
+    let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
+    let first = facts(records[0]);
+    for (index, record) in records.iter().enumerate().skip(1) {
+        let here = facts(record);
+        let names: BTreeSet<&String> = first.keys().chain(here.keys()).collect();
+        for name in names {
+            let value = |facts: &Facts| facts.get(name).cloned().flatten();
+            match (value(&first), value(&here)) {
+                (Some(one), Some(two)) if one == two => (),
+                (Some(one), Some(two)) => found.push(Difference {
+                    what: name.clone(),
+                    record: index,
+                    first: shortened(&one),
+                    here: shortened(&two),
+                }),
+                _ => _ = unknown.insert(name.clone()),
+            }
+        }
+        found.extend(scenario(&records[0].plan, &record.plan, index));
+    }
+    (found, unknown)
+}
+
+/// What a record ran on. In virtual time that is nothing.
+fn facts(record: &Record) -> Facts {
+    let (environment, mut facts) = (&record.environment, Facts::new());
+    let mut fact = |name: &str, value: Option<String>| {
+        facts.insert(name.to_owned(), value.filter(|it| !it.is_empty()));
+    };
+    if record.plan.sim.is_some() {
+        fact("server", Some("simulated".to_owned()));
+        return facts;
+    }
+    let (server, host) = (&environment.server, &environment.client);
+    let private = if environment.private_server { "private" } else { "named by the user" };
+    let way = match (server.unix_socket, &server.tls) {
+        (true, _) => "Unix-domain socket",
+        (false, Some(_)) => "TCP with TLS",
+        (false, None) => "TCP without TLS",
+    };
+    fact("server", Some(private.to_owned()));
+    fact("reached by", Some(way.to_owned()));
+    fact("PostgreSQL major", Some((server.version_num / 10_000).to_string()));
+    fact("architecture", Some(host.architecture.clone()));
+    fact("processor", Some(model(&host.cpu)));
+    fact("processors", Some(host.cpus.to_string()));
+    // Machines of one kind differ by what their firmware keeps.
+    let gibibytes = host.memory_bytes as f64 / f64::from(1 << 30);
+    fact("memory", Some(format!("{gibibytes:.0} GiB")));
+    fact("virtualisation", host.virtualization.clone());
+    if environment.private_server {
+        let kind = environment.storage.as_deref().and_then(|it| it.split(" on ").next());
+        fact("file system", kind.map(str::to_owned));
+    }
+    for (name, value) in &server.durability {
+        // An empty value is one: no standby.
+        facts.insert(name.clone(), Some(value.clone()));
+    }
+    facts
+}
+
+/// A processor's model without its clock: `Xeon(R) Gold 6148 CPU @ 2.40GHz`.
+fn model(cpu: &str) -> String {
+    let words = cpu.split_whitespace().filter(|it| *it != "@" && !it.ends_with("Hz"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What two scenarios measure differently. Names, seeds, repetitions and claims may differ.
+fn scenario(first: &Plan, here: &Plan, record: usize) -> Vec<Difference> {
+    let mut found = settings_that_differ("", &settings(first), &settings(here), record);
+    let cell = |plan: &Plan, name: &str| plan.cells.iter().find(|it| it.name == name).cloned();
+    let names: BTreeSet<&str> =
+        first.cells.iter().chain(&here.cells).map(|cell| cell.name.as_str()).collect();
+    for name in names {
+        let what = format!("cell `{name}`");
+        match (cell(first, name), cell(here, name)) {
+            (Some(one), Some(two)) => {
+                let [one, two] = [one, two].map(|cell| leaves("", &cell));
+                found.extend(settings_that_differ(&format!("{what}, "), &one, &two, record));
+            }
+            (one, two) => {
+                let [first, here] = [one, two].map(|it| {
+                    if it.is_some() { "measured".to_owned() } else { "not measured".to_owned() }
+                });
+                found.push(Difference { what, record, first, here });
+            }
+        }
+    }
+    found
+}
+
+fn settings_that_differ(
+    prefix: &str,
+    first: &Settings,
+    here: &Settings,
+    record: usize,
+) -> Vec<Difference> {
+    let names: BTreeSet<&String> = first.keys().chain(here.keys()).collect();
+    let shown = |it: Option<&String>| it.map_or("absent".to_owned(), |it| shortened(it));
+    names
+        .into_iter()
+        .filter(|name| first.get(*name) != here.get(*name))
+        .map(|name| Difference {
+            what: format!("{prefix}{name}"),
+            record,
+            first: shown(first.get(name)),
+            here: shown(here.get(name)),
+        })
+        .collect()
+}
+
+/// Settings by their path, such as `table.indexes.0`.
+type Settings = BTreeMap<String, String>;
+
+/// What a plan says of all cells.
+fn settings(plan: &Plan) -> Settings {
+    let mut all = leaves("table", &plan.table);
+    all.extend(leaves("rows_max", &plan.rows_max));
+    all.extend(leaves("client_threads", &plan.client_threads));
+    all.extend(leaves("sim", &plan.sim));
+    all
+}
+
+fn leaves(path: &str, of: &impl Serialize) -> Settings {
+    let mut all = Settings::new();
+    flatten(path, &serde_json::to_value(of).expect("a plan is plain data"), &mut all);
+    all
+}
+
+/// Adds every leaf of a value under its path.
+fn flatten(path: &str, value: &Value, into: &mut Settings) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, it)| flatten(&below(key), it, into)),
+        Value::Array(list) if !list.is_empty() => {
+            list.iter().enumerate().for_each(|(at, it)| flatten(&below(&at.to_string()), it, into));
+        }
+        Value::Null => (),
+        Value::String(text) => _ = into.insert(path.to_owned(), text.clone()),
+        other => _ = into.insert(path.to_owned(), other.to_string()),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= SHOWN_MAX {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(SHOWN_MAX - 20).collect();
+    format!("{start}… ({count} characters)")
+}
