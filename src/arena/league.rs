@@ -8,33 +8,63 @@ use std::{
     thread,
 };
 
-use super::{Score, draw, goal, run, score};
+use super::{ArenaError, Score, Way, goal, play, run, score, server};
 use crate::{
     controller::{Bounds, Policy},
     stats::median,
-    target::sim::Family,
+    target::sim::{Family, SimSettings},
 };
+
+/// What matches are played on: servers, one for each seed.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// A server drawn for each seed.
+    Family(Family),
+    /// One server, and the weather of each seed.
+    Server {
+        /// What it is called.
+        name: String,
+        /// As it is described.
+        settings: Box<SimSettings>,
+    },
+}
+
+impl Ground {
+    /// What it is called in tables.
+    pub fn name(&self) -> &str {
+        match self {
+            Ground::Family(family) => family.name(),
+            Ground::Server { name, .. } => name,
+        }
+    }
+
+    /// The server of a seed.
+    pub fn server(&self, seed: u64) -> SimSettings {
+        match self {
+            Ground::Family(family) => server(*family, seed),
+            Ground::Server { settings, .. } => SimSettings { seed, ..(**settings).clone() },
+        }
+    }
+}
 
 /// One controller on one server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
     /// Who.
     pub policy: Policy,
-    /// On what kind of server.
-    pub family: Family,
-    /// Which one.
+    /// Number of the ground.
+    pub ground: usize,
+    /// Which server there.
     pub seed: u64,
     /// How well.
     pub score: Score,
 }
 
-/// A line of the table: one controller on all servers of a family.
+/// A line of the table: one controller on all servers of a ground.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// Who.
     pub policy: Policy,
-    /// On what kind of server.
-    pub family: Family,
     /// Servers.
     pub n: usize,
     /// Means over servers; times are medians.
@@ -51,28 +81,35 @@ pub struct Standing {
     pub deployed_p10: f64,
 }
 
-/// Lets all policies play on all seeds of all families. The order of the matches is that of the
+/// Lets all policies play on all seeds of all grounds. The order of the matches is that of the
 /// arguments, whatever the threads do.
+///
+/// # Errors
+///
+/// Those of [`play`], on the way through the engine.
 pub fn league(
     policies: &[Policy],
-    families: &[Family],
+    grounds: &[Ground],
     seeds: std::ops::Range<u64>,
+    way: Way,
     threads: usize,
-) -> Vec<Match> {
+) -> Result<Vec<Match>, ArenaError> {
     let mut pairings = Vec::new();
-    for family in families {
+    for ground in 0..grounds.len() {
         for policy in policies {
             for seed in seeds.clone() {
-                pairings.push((pairings.len(), *policy, *family, seed));
+                pairings.push((pairings.len(), *policy, ground, seed));
             }
         }
     }
     let next = AtomicUsize::new(0);
-    let matches = Mutex::new(vec![None; pairings.len()]);
+    let matches = Mutex::new((0..pairings.len()).map(|_| None).collect::<Vec<_>>());
     let work = || {
         let take = || pairings.get(next.fetch_add(1, Ordering::Relaxed));
-        while let Some((number, policy, family, seed)) = take() {
-            let played = play(*policy, *family, *seed);
+        while let Some((number, policy, ground, seed)) = take() {
+            let score = play_match(*policy, &grounds[*ground].server(*seed), *seed, way);
+            let played =
+                score.map(|score| Match { policy: *policy, ground: *ground, seed: *seed, score });
             matches.lock().unwrap_or_else(PoisonError::into_inner)[*number] = Some(played);
         }
     };
@@ -85,17 +122,25 @@ pub fn league(
     matches.into_iter().map(|it| it.expect("all threads ended, so all were played")).collect()
 }
 
-fn play(policy: Policy, family: Family, seed: u64) -> Match {
-    let case = draw(family, seed);
+fn play_match(
+    policy: Policy,
+    server: &SimSettings,
+    seed: u64,
+    way: Way,
+) -> Result<Score, ArenaError> {
+    let case = server.case(0);
     let mut controller = policy.build(&goal(&case, seed));
-    let path = run(&case, seed, controller.as_mut());
-    Match { policy, family, seed, score: score(&case, &path, &Bounds::WIDE) }
+    let path = match way {
+        Way::Windows => run(&case, seed, controller.as_mut()),
+        Way::Engine => play(server, case.horizon_s, controller.as_mut())?.path,
+    };
+    Ok(score(&case, &path, &Bounds::WIDE))
 }
 
-/// Sums up the matches of one policy in one family; `None` if there are none.
-pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Standing> {
+/// Sums up the matches of one policy on one ground; `None` if there are none.
+pub fn standing(matches: &[Match], policy: Policy, ground: usize) -> Option<Standing> {
     let own: Vec<&Match> =
-        matches.iter().filter(|it| it.policy == policy && it.family == family).collect();
+        matches.iter().filter(|it| it.policy == policy && it.ground == ground).collect();
     own.first()?;
     let all = |of: fn(&Score) -> f64| -> Vec<f64> { own.iter().map(|it| of(&it.score)).collect() };
     let mean = |of: fn(&Score) -> f64| all(of).iter().sum::<f64>() / own.len() as f64;
@@ -124,7 +169,6 @@ pub fn standing(matches: &[Match], policy: Policy, family: Family) -> Option<Sta
     };
     Some(Standing {
         policy,
-        family,
         n: own.len(),
         score,
         last_p10: tenth(all(|it| it.last)),
@@ -145,9 +189,13 @@ fn tenth(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
 
+    fn fixed(family: Family, seeds: std::ops::Range<u64>, way: Way, threads: usize) -> Vec<Match> {
+        league(&[Policy::Fixed], &[Ground::Family(family)], seeds, way, threads).unwrap()
+    }
+
     #[test]
     fn scores_do_not_depend_on_threads() {
-        let play = |threads| league(&[Policy::Fixed], &[Family::Mid, Family::Cores], 0..4, threads);
+        let play = |threads| fixed(Family::Cores, 0..8, Way::Windows, threads);
         assert_eq!(play(1), play(3));
     }
 
@@ -156,9 +204,27 @@ mod tests {
     fn a_static_setting_loses_what_the_research_found() {
         let families = [(Family::Quiet, 0.20), (Family::Mid, 0.20), (Family::Weird, 0.30)];
         for (family, expected) in families {
-            let matches = league(&[Policy::Fixed], &[family], 100..160, 2);
-            let regret = standing(&matches, Policy::Fixed, family).unwrap().score.regret;
+            let matches = fixed(family, 100..160, Way::Windows, 2);
+            let regret = standing(&matches, Policy::Fixed, 0).unwrap().score.regret;
             assert!((regret - expected).abs() < 0.06, "{family:?}: {regret}");
         }
+    }
+
+    /// What is held loses the same, whichever way it was measured.
+    #[test]
+    fn a_static_setting_scores_the_same_through_the_engine() {
+        let [made, live] =
+            [Way::Windows, Way::Engine].map(|way| fixed(Family::Mid, 3..4, way, 1)[0].score);
+        assert!((made.regret - live.regret).abs() < 1e-3, "{made:?} {live:?}");
+        assert!((made.deployed - live.deployed).abs() < 1e-9, "{made:?} {live:?}");
+    }
+
+    #[test]
+    fn one_server_has_other_weather_for_each_seed() {
+        let settings = Box::new(server(Family::Noisy, 5));
+        let ground = Ground::Server { name: "mine".to_owned(), settings };
+        let [a, b] = [1, 2].map(|seed| ground.server(seed));
+        assert_eq!((&a.before, a.climate), (&b.before, b.climate));
+        assert!((a.case(0).weather.factor(0) - b.case(0).weather.factor(0)).abs() > 1e-9);
     }
 }

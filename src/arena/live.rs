@@ -1,11 +1,11 @@
 //! Plays a controller on a simulated server through the engine: operation by operation, in virtual
 //! time.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CONTROLLER_SEED, Path, Segment};
+use super::{ArenaError, CONTROLLER_SEED, Path, Segment};
 use crate::{
     clock::{self, Time},
     controller::{Bounds, Controller, Decision, RETUNE, Setting},
@@ -15,7 +15,7 @@ use crate::{
     rows::Generator,
     strategy::Strategy,
     target::{
-        PoolSettings, TargetError,
+        PoolSettings,
         sim::{SimSettings, SimTarget},
     },
 };
@@ -38,12 +38,12 @@ pub struct Live {
 ///
 /// # Errors
 ///
-/// Those of starting a runtime, and of the first sessions of a server that refuses them.
+/// A runtime that cannot be started, and a server that lets nobody in at first.
 pub fn play(
     server: &SimSettings,
     seconds: f64,
     controller: &mut dyn Controller,
-) -> io::Result<Result<Live, TargetError>> {
+) -> Result<Live, ArenaError> {
     let first = controller.start().setting;
     let cell = cell(first, seconds);
     let path = Path { segments: Vec::new(), incumbent: first, retunes_s: Vec::new() };
@@ -79,8 +79,9 @@ pub fn play(
     let outcome = clock::run_virtual(async {
         let target = SimTarget::new(server.clone());
         engine::run_block(&target, spec, controller, &stop, &mut on_window).await
-    })?;
-    Ok(outcome.map(|_| live))
+    });
+    outcome.map_err(ArenaError::Runtime)?.map_err(ArenaError::Server)?;
+    Ok(live)
 }
 
 /// A cell that may go wherever its controller wants.

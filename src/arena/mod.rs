@@ -12,24 +12,49 @@ mod table;
 mod windows;
 
 pub use self::{
-    league::{Match, Standing, league, standing},
+    league::{Ground, Match, Standing, league, standing},
     live::{Live, play},
     score::{Path, Score, Segment, score},
     table::{Layout, NOTES, write_table},
     windows::Windows,
 };
 
-use std::time::Duration;
+use std::{io, time::Duration};
+
+use thiserror::Error;
 
 use crate::{
     controller::{Bounds, Controller, Goal, Grid, RETUNE},
-    target::sim::{Case, Family, SimSettings},
+    target::{
+        TargetError,
+        sim::{Case, Family, SimSettings},
+    },
 };
 
 /// How long a controller is watched.
 pub const HORIZON_S: f64 = 300.0;
 /// Keeps a controller's chance apart from the server's.
 const CONTROLLER_SEED: u64 = 7_919;
+
+/// How the windows of a match are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// At once, from the truth and chance.
+    Windows,
+    /// By the engine, operation by operation, in virtual time.
+    Engine,
+}
+
+/// Why a match through the engine was not played.
+#[derive(Debug, Error)]
+pub enum ArenaError {
+    /// No runtime.
+    #[error("cannot start virtual time")]
+    Runtime(#[source] io::Error),
+    /// The server let nobody in.
+    #[error("the simulated server cannot be inserted into")]
+    Server(#[source] TargetError),
+}
 
 /// Draws the server of a family and a seed, over the whole grid.
 pub fn server(family: Family, seed: u64) -> SimSettings {

@@ -105,14 +105,15 @@ pub fn score(case: &Case, path: &Path, bounds: &Bounds) -> Score {
     let recovery = |level| change_s.map(|_| time_to(after, level));
     let has_limit = case.p99_limit_s.is_some();
     let violating = |from_s: f64| {
-        let shares = violations[tick(from_s)..].iter().map(|it| f64::from(u8::from(*it)));
+        let shares =
+            violations[tick(from_s).min(ticks)..].iter().map(|it| f64::from(u8::from(*it)));
         has_limit.then(|| mean(shares))
     };
     let keeps = violations.iter().position(|it| !it).unwrap_or(ticks) as f64 * TICK_S;
     let end_s = case.horizon_s - TICK_S;
     let deployed = truth.share(end_s, path.incumbent);
     Score {
-        last: mean(worths[ticks - tick(END_S)..].iter().copied()),
+        last: mean(worths[ticks.saturating_sub(tick(END_S))..].iter().copied()),
         regret: 1.0 - mean(worths.iter().copied()),
         time_to_90_s: time_to(before, 0.90),
         time_to_95_s: time_to(before, 0.95),
@@ -181,7 +182,8 @@ impl Truth<'_> {
         let high = (low + 1).min(last);
         let best = self.best[low] + (step - step.floor()) * (self.best[high] - self.best[low]);
         let latency_s = self.case.latency_s(at_s, setting.batch_rows, setting.workers);
-        rate(setting, latency_s) / best
+        // Where nothing keeps the limit there is no best to have a share of.
+        if 0.0 < best { rate(setting, latency_s) / best } else { 0.0 }
     }
 
     fn violates(&self, at_s: f64, setting: Setting) -> bool {

@@ -108,14 +108,15 @@ pub fn write_table(standings: &[Standing], layout: Layout, out: &mut dyn Write) 
 mod tests {
     use super::*;
     use crate::{
-        arena::{league, standing},
+        arena::{Ground, Way, league, standing},
         controller::Policy,
         target::sim::Family,
     };
 
     fn table(family: Family, layout: Layout) -> String {
-        let matches = league(&[Policy::Fixed], &[family], 0..2, 1);
-        let standing = standing(&matches, Policy::Fixed, family).unwrap();
+        let ground = [Ground::Family(family)];
+        let matches = league(&[Policy::Fixed], &ground, 0..2, Way::Windows, 1).unwrap();
+        let standing = standing(&matches, Policy::Fixed, 0).unwrap();
         let mut out = Vec::new();
         write_table(&[standing], layout, &mut out).unwrap();
         String::from_utf8(out).unwrap()

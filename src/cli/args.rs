@@ -290,16 +290,22 @@ pub(super) struct Report {
 Examples:
   batchpilot replay results/20261122T195007Z-tune --controller pilot,climb
   batchpilot replay --arena
-  batchpilot replay --arena --seeds 0-19 --family mid,cores --controller fixed,climb")]
+  batchpilot replay --arena --seeds 0-19 --family mid,cores --controller fixed,climb
+  batchpilot replay --arena --seeds 0-9 --engine scenarios/sim/cliff.toml")]
 pub(super) struct Replay {
     /// Directory of a run whose cells had a controller: how many of its decisions another one makes
-    /// on the same windows, where they differ first, and what both call the best.
-    #[arg(value_name = "RECORD", required_unless_present = "arena", conflicts_with = "arena")]
-    pub(super) record: Option<PathBuf>,
+    /// on the same windows, where they differ first, and what both call the best. With --arena:
+    /// scenarios of simulated servers, instead of families.
+    #[arg(value_name = "RECORD|SCENARIO", required_unless_present = "arena")]
+    pub(super) paths: Vec<PathBuf>,
     /// Play on simulated servers, where the best setting is known, and print the league table.
     #[arg(long)]
     pub(super) arena: bool,
-    /// Seeds of the servers, both ends included.
+    /// Through the engine, operation by operation in virtual time, and with the errors of scenarios:
+    /// seconds a server instead of milliseconds.
+    #[arg(long, requires = "arena")]
+    pub(super) engine: bool,
+    /// Seeds of the servers, both ends included; of a scenario's server, those of its weather.
     #[arg(long, value_name = "FIRST-LAST", default_value = "0-99", value_parser = seeds)]
     pub(super) seeds: (u64, u64),
     /// Kinds of servers.
@@ -315,7 +321,7 @@ pub(super) struct Replay {
 }
 
 /// How a table is printed.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum TableFormat {
     /// In columns.
     #[default]

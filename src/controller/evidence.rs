@@ -27,6 +27,9 @@ pub struct Evidence {
     /// Variance of the log rate that comes from counting: a window holds few operations, and cuts
     /// some in two.
     pub counting_variance: f64,
+    /// Whether the server said that a checkpoint began, or that autovacuum was at work: it was slower
+    /// for it, and will not stay so.
+    pub is_server_busy: bool,
 }
 
 /// Why a window says nothing about its setting.
@@ -87,6 +90,9 @@ impl Evidence {
             relative_variance,
             p99_s: window.service_ns_p99 as f64 * 1e-9,
             counting_variance: counting_variance(window, relative_variance),
+            is_server_busy: window
+                .activity
+                .is_some_and(|it| 0 < it.checkpoints + it.autovacuum_workers),
         })
     }
 }
@@ -105,6 +111,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::measure::Activity;
 
     fn window() -> WindowSummary {
         WindowSummary {
@@ -126,6 +133,16 @@ mod tests {
             Evidence::of(&WindowSummary { service_ns2_variance: 30.0, ..window }).unwrap();
         assert!((evidence.relative_variance - 0.3).abs() < 1e-9);
         assert!((evidence.counting_variance - 0.04).abs() < 1e-9, "(0.3 x 10 + 6 / 6) / 10²");
+    }
+
+    #[test]
+    fn a_server_says_when_it_is_busy() {
+        let after = |checkpoints, autovacuum_workers| {
+            let activity = Some(Activity { wal_bytes: 1, checkpoints, autovacuum_workers });
+            Evidence::of(&WindowSummary { activity, ..window() }).unwrap().is_server_busy
+        };
+        assert_eq!([after(0, 0), after(1, 0), after(0, 2)], [false, true, true]);
+        assert!(!Evidence::of(&window()).unwrap().is_server_busy, "it could not be asked");
     }
 
     #[test]

@@ -142,6 +142,11 @@ impl Wish {
     pub fn of_ms(ms: u64) -> Wish {
         Wish { length: Duration::from_millis(ms), operations: Wish::OPERATIONS }
     }
+
+    /// The same, and an operation of each worker at least.
+    pub fn of_workers(self, workers: u32) -> Wish {
+        Wish { operations: self.operations.max(workers.into()), ..self }
+    }
 }
 
 /// State of a controller that takes the server for another one, and looks around anew.

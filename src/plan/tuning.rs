@@ -118,6 +118,21 @@ impl Plan {
         start..self.blocks.len()
     }
 
+    /// Adds as many repetitions again of contenders that the first ones did not tell apart. Returns
+    /// the blocks' numbers.
+    pub fn add_rematch(&mut self, cells: &[usize]) -> Range<usize> {
+        let start = self.blocks.len();
+        let first = self.repetitions;
+        let seed = block_seed(self.seed, first);
+        let blocks = super::interleave(cells.len(), self.repetitions, seed);
+        self.blocks.extend(blocks.into_iter().map(|it| {
+            let repetition = first + it.repetition;
+            let seed = block_seed(self.seed, repetition);
+            BlockPlan { cell: cells[it.cell], repetition, seed }
+        }));
+        start..self.blocks.len()
+    }
+
     /// Adds a block that goes on steering, as the winner of the search does. Returns its number.
     pub fn add_follow(&mut self, repetition: u32, stop: Stop) -> usize {
         let winner = self.tuning_mut().winner.expect("what was found is followed");
@@ -187,6 +202,22 @@ mod tests {
         assert_eq!(plan.cells[1].stop, Stop { rows: Some(7), seconds: Some(1.5) });
         plan.add_follow(0, Stop { rows: Some(9), seconds: Some(5.0) });
         assert_eq!(plan.cells[2].stop, Stop { rows: Some(7), seconds: Some(5.0) });
+    }
+
+    #[test]
+    fn a_rematch_is_of_those_that_were_not_told_apart() {
+        let mut plan = search(&["multi_row"]);
+        let settings = [1_000, 2_000, 4_000]
+            .map(|batch_rows| (0, Setting { batch_rows, workers: 5 }, vec![Role::Found]));
+        assert_eq!(plan.add_contest(0, &settings, (1.5, 2)), 0..6);
+        assert_eq!(plan.add_rematch(&[1, 3]), 6..10);
+        for (number, pair) in plan.blocks[6..].chunks(2).enumerate() {
+            let cells: BTreeSet<usize> = pair.iter().map(|it| it.cell).collect();
+            assert_eq!(cells, BTreeSet::from([1, 3]));
+            assert!(pair.iter().all(|it| it.repetition as usize == 2 + number), "{pair:?}");
+            assert!(pair[0].seed == pair[1].seed, "the same rows for both");
+            assert!(plan.blocks[..6].iter().all(|it| it.seed != pair[0].seed), "and new ones");
+        }
     }
 
     #[test]

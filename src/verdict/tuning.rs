@@ -286,6 +286,20 @@ impl Tuning {
         self.p99_limit_ms.is_some() && self.best.is_none()
     }
 
+    /// The best and the fastest of those that cannot be told apart from it; nothing, if none is as
+    /// fast.
+    pub fn undecided(&self) -> Option<[usize; 2]> {
+        let best = self.best?;
+        let rivals = self.contenders.iter().filter(|it| it.cell != best);
+        let keeping = rivals.filter(|it| it.keeps_limit != Some(false));
+        let near = keeping.filter_map(|it| {
+            let ratio = it.best_over_it.filter(|ratio| ratio.may_be(1.0))?;
+            Some((it.cell, ratio.value))
+        });
+        let nearest = near.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some([best, nearest.0])
+    }
+
     fn contender(&self, cell: usize) -> &ContenderVerdict {
         let found = self.contenders.iter().find(|it| it.cell == cell);
         found.expect("best and recommended are contenders")
@@ -298,6 +312,11 @@ impl Tuning {
             (Some(recommended), Some(best)) => {
                 sentences.push(self.recommendation(recommended));
                 sentences.extend(self.why_not_the_best(recommended, best));
+                sentences.extend(self.undecided().map(|_| {
+                    "The best was chosen by the blocks that measured it, among settings that are as \
+                     fast: its number leans high."
+                        .to_owned()
+                }));
                 sentences.extend(self.others(recommended, best));
             }
             _ if self.misses_limit() => sentences.push(self.out_of_reach(windows, record)),
@@ -510,6 +529,40 @@ mod tests {
             service_ns_p99: 1,
             keeps_limit,
         }
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_from_the_best_is_undecided() {
+        let ratio = |low: f64, high: f64| {
+            Some(Estimate {
+                value: f64::midpoint(low, high),
+                low: Some(low),
+                high: Some(high),
+                n: 5,
+            })
+        };
+        let rival = |cell, rate, best_over_it, keeps_limit| ContenderVerdict {
+            best_over_it,
+            ..contender(cell, (1_000, 8), rate, keeps_limit)
+        };
+        let undecided = |contenders: Vec<ContenderVerdict>| {
+            let tuning = Tuning {
+                recommended: Some(0),
+                best: Some(0),
+                p99_limit_ms: None,
+                contenders,
+                plateau: None,
+                search: SearchVerdict::default(),
+            };
+            tuning.undecided()
+        };
+        let best = || contender(0, (4_000, 8), 1_000.0, None);
+        let near = || rival(1, 970.0, ratio(0.97, 1.09), None);
+        let nearer = || rival(2, 985.0, ratio(0.95, 1.08), None);
+        let slow = || rival(3, 500.0, ratio(1.9, 2.1), None);
+        let breaks = || rival(4, 999.0, ratio(0.95, 1.05), Some(false));
+        assert_eq!(undecided(vec![best(), slow(), near(), nearer(), breaks()]), Some([0, 2]));
+        assert_eq!(undecided(vec![best(), slow(), breaks()]), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use batchpilot::{
 const STEADY: [Family; 4] = [Family::Quiet, Family::Mid, Family::Noisy, Family::Weird];
 
 fn play(family: Family, seed: u64, seconds: f64, controller: &mut dyn Controller) -> Live {
-    arena::play(&arena::server(family, seed), seconds, controller).unwrap().unwrap()
+    arena::play(&arena::server(family, seed), seconds, controller).unwrap()
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -110,18 +110,33 @@ impl<T: Target> Run<T> {
         let (seconds, repetitions) = search.contest;
         let seconds = (LATENCIES * found[0].latency_s()).clamp(seconds, BLOCK_MAX_S);
         let blocks = self.record.plan.add_contest(winner, &settings, (seconds, repetitions));
+        if !self.contest(blocks, signals).await? {
+            return Ok(None);
+        }
+        let tuning = self.judge()?.tuning;
+        if let Some(rivals) = tuning.and_then(|it| it.undecided()) {
+            let blocks = self.record.plan.add_rematch(&rivals);
+            if !self.contest(blocks, signals).await? {
+                return Ok(None);
+            }
+        }
+        Ok(steering.remove(&winner))
+    }
+
+    /// Measures blocks that nobody steers. Returns whether it was not told to stop.
+    async fn contest(&mut self, blocks: Range<usize>, signals: &Signals) -> anyhow::Result<bool> {
         self.progress.add(&self.record.plan, blocks.clone());
         for number in blocks {
             if signals.stop.is_cancelled() {
                 let note = "stopped by a signal; the blocks that had ended count";
                 self.record.notes.push(note.into());
-                return Ok(None);
+                return Ok(false);
             }
             let block = self.record.plan.blocks[number];
             let mut held = Steering::of(&self.record.plan.cells[block.cell], block.seed);
             self.block(number, &block, &mut held, signals).await?;
         }
-        Ok(steering.remove(&winner))
+        Ok(true)
     }
 
     /// Successive halving: all cells search for an equal share of a round's time, and the better

@@ -172,9 +172,21 @@ impl Model {
 
     /// Mean latency of an operation.
     pub(super) fn latency_s(&self, setting: Setting) -> f64 {
-        let features = features(setting);
-        let sum: f64 = features.iter().zip(&self.terms).map(|(a, b)| a * b).sum();
-        sum.max(1e-12)
+        let (operation_s, rows_s) = self.parts_s(setting);
+        (operation_s + rows_s).max(1e-12)
+    }
+
+    /// The parts of it that the operation costs, whatever it carries, and that its rows cost.
+    pub(super) fn parts_s(&self, setting: Setting) -> (f64, f64) {
+        let costs = features(setting).into_iter().zip(&self.terms).enumerate();
+        costs.fold((0.0, 0.0), |(operation_s, rows_s), (index, (feature, term))| {
+            let cost_s = feature * term;
+            if OF_ROWS[index] {
+                (operation_s, rows_s + cost_s)
+            } else {
+                (operation_s + cost_s, rows_s)
+            }
+        })
     }
 
     /// Logarithm of the rows a second.
@@ -195,6 +207,9 @@ fn features(setting: Setting) -> [f64; 8] {
     let w = f64::from(setting.workers) / 8.0;
     [1.0, b, b * b, w, w * b, w * b * b, w * w, w * w * b]
 }
+
+/// Which of the features grow with the rows.
+const OF_ROWS: [bool; 8] = [false, true, true, false, true, true, false, true];
 
 /// A row of the least-squares problem. It is divided by the latency: errors are relative.
 fn row(setting: Setting, log_rate: f64, weight: f64) -> (Vec<f64>, f64) {

@@ -7,7 +7,7 @@ use super::{
     Mode, Pilot, STEPS, Step,
     pairs::{Belief, Prior, Window},
 };
-use crate::controller::{Cell, Evidence};
+use crate::controller::{Cell, Evidence, Setting};
 
 /// Places around home that are probed: steps of batch rows and of workers.
 const AROUND: [(isize, isize); 18] = [
@@ -32,34 +32,43 @@ const AROUND: [(isize, isize); 18] = [
 ];
 /// Scouts, each sent once: a model without cliffs missed an optimum left of a cliff of 2 x.
 const SCOUTS: [(isize, isize); 11] = [
-    (0, -1),
-    (0, 1),
     (-STEPS, 0),
-    (0, -2),
+    (0, -1),
     (STEPS, 0),
-    (0, 2),
+    (0, 1),
     (-2 * STEPS, 0),
+    (0, -2),
+    (0, 2),
     (2 * STEPS, 0),
     (-2 * STEPS, 2),
     (2 * STEPS, -2),
     (-3 * STEPS, 0),
 ];
+/// What is taken where nothing was measured, scouted first: whoever tunes must not lose to it.
+const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// A scout may be predicted this far above the limit, once.
 const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
 const SCOUT_LOSS_MAX: f64 = 0.7;
 /// Time in which a place is scouted once.
 const SCOUT_AGAIN_S: f64 = 45.0;
-/// Worth of a probe below which the search is over.
+/// Worth of a probe below which there is none.
 const WORTH_MIN: f64 = 0.004;
-/// Probes of a search, at most.
-const PROBES_MAX: u32 = 60;
+/// Probes of a search that follow each other at once, at most, and where one is worth much: who has
+/// looked around holds what it found for most of the time.
+const SEARCH_PROBES: u32 = 6;
+const URGENT_PROBES: u32 = 20;
+const URGENT: f64 = 0.03;
 /// Time between probes in cruise: when one is worth it, and otherwise.
-const WORTHY_EVERY_S: f64 = 2.0;
+const WORTHY_EVERY_S: f64 = 1.5;
 const IDLE_EVERY_S: f64 = 10.0;
 /// Certainty for a move, and with a single probe.
 const SURE: f64 = 0.90;
 const SURE_AT_ONCE: f64 = 0.99;
+/// Certainty from which a place is probed again at once, up to so many times: what is found late is
+/// lost until then.
+const LIKELY: f64 = 0.75;
+const LIKELY_PROBES: usize = 4;
 /// Bounds of what the model may promise or threaten.
 const PROMISE: (f64, f64) = (-0.6, 0.12);
 /// Misfit where there is no model.
@@ -90,25 +99,26 @@ impl Pilot {
         let is_sure = SURE < gains && (2 <= belief.n || SURE_AT_ONCE < gains);
         let keeps = self.terrain.limit_s.is_none_or(|limit_s| probe.p99_s <= limit_s);
         if !(is_sure && keeps) {
+            let is_likely = LIKELY < gains && belief.n < LIKELY_PROBES && keeps;
+            self.likely = Some(cell).filter(|_| is_likely);
             return "not surely better: stay";
         }
         self.pairs.moved(self.home, cell, belief.mean);
         self.watch.moved(belief.mean);
         self.home = cell;
+        (self.mode, self.probes) = (Mode::Search, 0);
         self.last_home = None;
-        if self.mode == Mode::Cruise {
-            // Not the whole search again: the neighbours of the old home are known.
-            self.mode = Mode::Search;
-            self.probes = PROBES_MAX - 15;
-        }
         "surely better: move"
     }
 
     /// Decides what the next window is for: home, or a probe away from it.
     pub(super) fn choose(&mut self) {
         self.fit();
-        self.return_within_limit();
         self.step = Step::Home;
+        if let Some(better) = self.within_limit() {
+            self.retreat(better);
+            return;
+        }
         if self.last_home.is_none() {
             return;
         }
@@ -120,39 +130,36 @@ impl Pilot {
         }
     }
 
-    /// The model changed its mind about home: it does not keep the limit.
-    fn return_within_limit(&mut self) {
+    /// Where to go if the model changed its mind about home: it does not keep the limit.
+    fn within_limit(&self) -> Option<Cell> {
         if self.terrain.keeps_limit(self.home, 1.0) && self.terrain.is_allowed(self.home) {
-            return;
+            return None;
         }
-        let best = self.terrain.best(self.home).filter(|it| *it != self.home);
-        if let Some(best) = best {
-            self.watch.moved(self.terrain.gain(best, self.home).unwrap_or(0.0));
-            self.pairs.forget();
-            self.home = best;
-            self.last_home = None;
-        }
+        self.terrain.best(self.home).filter(|it| *it != self.home)
     }
 
     fn next_probe(&mut self) -> Option<Cell> {
         let (cell, worth) = self.best_probe();
         self.grounds.push(("worth", worth));
+        if let Some(likely) = self.likely.take().filter(|it| self.terrain.is_allowed(*it)) {
+            return Some(likely);
+        }
+        let worthy = cell.filter(|_| WORTH_MIN <= worth);
         if self.mode == Mode::Search {
-            if let Some(scout) = self.scout(Some(SCOUT_AGAIN_S)) {
-                return Some(scout);
-            }
-            if WORTH_MIN <= worth && self.probes <= PROBES_MAX {
-                return cell;
+            let most = if URGENT <= worth { URGENT_PROBES } else { SEARCH_PROBES };
+            let next = self.scout(Some(SCOUT_AGAIN_S)).or(worthy);
+            if next.is_some() && self.probes < most {
+                return next;
             }
             self.mode = Mode::Cruise;
         }
-        let is_worthy = WORTH_MIN < worth;
-        let every_s = if is_worthy { WORTHY_EVERY_S } else { IDLE_EVERY_S };
+        let worthy = self.scout(Some(f64::INFINITY)).or(worthy);
+        let every_s = if worthy.is_some() { WORTHY_EVERY_S } else { IDLE_EVERY_S };
         if self.terrain.now_s - self.last_probe_s <= every_s {
             return None;
         }
-        if is_worthy {
-            return cell;
+        if worthy.is_some() {
+            return worthy;
         }
         self.scouts_next = !self.scouts_next;
         let scout = if self.scouts_next { self.scout(None) } else { None };
@@ -167,6 +174,7 @@ impl Pilot {
             .filter_map(|(batch, workers)| terrain.grid.step(self.home, batch, workers))
             .collect();
         places.extend(terrain.best(self.home));
+        places.extend(self.surprise());
         places.remove(&self.home);
         let is_open = |cell: &Cell| {
             terrain.is_allowed(*cell)
@@ -178,11 +186,29 @@ impl Pilot {
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
     }
 
+    /// The place, of those that were never probed, that was measured the fastest compared with home,
+    /// though the model says otherwise: there may be a cliff between.
+    fn surprise(&self) -> Option<Cell> {
+        let never = |it: &(&Cell, &f64)| self.pairs.last_s(*it.0).is_none() && *it.0 != self.home;
+        let rated = self.terrain.rated.iter().filter(never);
+        rated.max_by(|a, b| a.1.total_cmp(b.1)).map(|it| *it.0)
+    }
+
+    /// What a measured place gains over home, by all that is known of both; by the model alone, if it
+    /// was not measured.
+    fn rated_gain(&self, cell: Cell) -> Option<f64> {
+        let rated = &self.terrain.rated;
+        match (rated.get(&cell), rated.get(&self.home)) {
+            (Some(there), Some(here)) if self.pairs.last_s(cell).is_none() => Some(there - here),
+            _ => self.terrain.gain(cell, self.home),
+        }
+    }
+
     pub(super) fn belief(&self, cell: Cell) -> Belief {
         let (there, here) = (self.terrain.octaves(cell), self.terrain.octaves(self.home));
         let distance = (there.0 - here.0).hypot((there.1 - here.1) / 0.6);
         let reach = distance.clamp(0.3, 3.0).sqrt();
-        let prior = match self.terrain.gain(cell, self.home) {
+        let prior = match self.rated_gain(cell) {
             Some(gain) => Prior {
                 mean: gain.clamp(PROMISE.0, PROMISE.1),
                 deviation: self.terrain.misfit * reach,
@@ -196,8 +222,8 @@ impl Pilot {
     fn scout(&self, again_s: Option<f64>) -> Option<Cell> {
         let terrain = &self.terrain;
         let mut oldest: Option<(f64, Cell)> = None;
-        for (batch, workers) in SCOUTS {
-            let cell = terrain.grid.offset(self.home, batch, workers);
+        let around = SCOUTS.map(|(batch, workers)| terrain.grid.offset(self.home, batch, workers));
+        for cell in [terrain.grid.nearest(USUAL)].into_iter().chain(around) {
             let probed_s = self.pairs.last_s(cell);
             let slack = if probed_s.is_none() { SCOUT_SLACK } else { 1.0 };
             let is_open = cell != self.home

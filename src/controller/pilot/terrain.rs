@@ -1,9 +1,9 @@
 //! What is believed of the server: which places are fast, which keep the limit, which are barred.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    model::{Data, Model},
+    model::{Data, Model, Total},
     tail::Tail,
 };
 use crate::controller::{Cell, Evidence, Goal, Grid, Wish, grid::STEPS_AN_OCTAVE};
@@ -47,6 +47,8 @@ pub(super) struct Terrain {
     pub(super) model: Option<Model>,
     /// How far the truth lies from the model, as a logarithm.
     pub(super) misfit: f64,
+    /// Log rates of the measured places, by model and windows.
+    pub(super) rated: BTreeMap<Cell, f64>,
     tail: Tail,
     bars: Vec<Bar>,
 }
@@ -60,6 +62,7 @@ impl Terrain {
             limit_s: goal.p99_limit.map(|it| it.as_secs_f64()),
             model: None,
             misfit: 0.05,
+            rated: BTreeMap::new(),
             tail: Tail::default(),
             bars: Vec::new(),
         }
@@ -82,16 +85,30 @@ impl Terrain {
             self.misfit = misfit;
             model
         });
+        let rate = |model: &Model| {
+            totals.iter().map(|total| (total.cell, self.rate(model, *total, noise))).collect()
+        };
+        self.rated = self.model.as_ref().map(rate).unwrap_or_default();
     }
 
     /// Drops all that was measured: another server made it.
     pub(super) fn forget(&mut self) {
         self.data = Data::default();
         self.model = None;
+        self.rated.clear();
     }
 
     pub(super) fn log_rate(&self, cell: Cell) -> Option<f64> {
         Some(self.model.as_ref()?.log_rate(self.grid.setting(cell)))
+    }
+
+    /// What the model says of a measured place, and a part of how far it was measured from that, the
+    /// larger the more windows it has.
+    fn rate(&self, model: &Model, total: Total, noise: f64) -> f64 {
+        let predicted = model.log_rate(self.grid.setting(total.cell));
+        let truth = self.misfit.powi(2);
+        let chance = noise * noise / total.weight.max(0.1);
+        predicted + truth / (truth + chance) * (total.log_rate - predicted)
     }
 
     pub(super) fn latency_s(&self, cell: Cell) -> Option<f64> {

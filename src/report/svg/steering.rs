@@ -51,7 +51,8 @@ pub fn steering(record: &Record, windows: &[WindowRow], journal: &[JournalRow]) 
     }
     let mut description = vec![
         "A point a window, against the time since the block's start; grey: windows in which \
-         operations of two settings ended, or below 50 ms. p99: service latency."
+         operations of two settings ended, or below 50 ms; grey triangles at an edge: beyond the \
+         scale. p99: service latency."
             .to_owned(),
     ];
     if 0 < left_out {
@@ -210,7 +211,9 @@ fn paint_windows(canvas: &Canvas<'_>, block: &Block<'_>, panel: &Panel, (x, y): 
     for window in &block.windows {
         let Some(value) = (panel.of)(window) else { continue };
         let point = (middle(window), y.at(value));
-        if window.mixed || window.length_ms < TELLING_MS {
+        if !y.holds(value) {
+            paint_beyond(canvas, point, y.at(0.0) > point.1);
+        } else if window.mixed || window.length_ms < TELLING_MS {
             canvas.circle(point, 1.5, MUTED, 0.5);
         } else {
             line.push(point);
@@ -220,6 +223,12 @@ fn paint_windows(canvas: &Canvas<'_>, block: &Block<'_>, panel: &Panel, (x, y): 
         canvas.line(&line, Stroke { alpha: 0.5, ..Stroke::new(MEASURED, 1.25) });
     }
     line.iter().for_each(|point| canvas.circle(*point, 1.75, MEASURED, 1.0));
+}
+
+/// A value beyond the axis: a triangle at its edge that points there.
+fn paint_beyond(canvas: &Canvas<'_>, (x, y): Point, is_above: bool) {
+    let tip = if is_above { y - 5.0 } else { y + 5.0 };
+    canvas.polygon(&[(x - 3.0, y), (x + 3.0, y), (x, tip)], MUTED);
 }
 
 fn paint_disturbances(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
