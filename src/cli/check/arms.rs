@@ -225,7 +225,8 @@ fn side(what: &What, arguments: &Check) -> anyhow::Result<Side> {
         url = Some(own.clone());
     }
     if *what == What::Common {
-        label = plan.name.clone();
+        let ddl = arguments.table.ddl.as_ref().map(|file| file.display().to_string());
+        label = ddl.unwrap_or_else(|| plan.name.clone());
     }
     let pg_major = match what {
         What::PgMajor(major) => Some(*major),
