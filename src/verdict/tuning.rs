@@ -313,7 +313,7 @@ impl Tuning {
                 sentences.push(self.recommendation(recommended));
                 sentences.extend(self.why_not_the_best(recommended, best));
                 sentences.extend(self.undecided().map(|_| {
-                    "The best was chosen by the blocks that measured it, among settings that are as \
+                    "The best was chosen by the blocks that measured it, among settings that may be as \
                      fast: its number leans high."
                         .to_owned()
                 }));
