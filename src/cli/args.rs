@@ -62,7 +62,7 @@ pub(super) enum Command {
     /// The arms are two scenarios, two servers or two schemas. Blocks of both alternate in random
     /// order, and pairs of neighbours are compared, so that what the machine does hits both alike.
     /// PASS and FAIL are proven, or else it is INCONCLUSIVE; a FAIL is repeated in a fresh session
-    /// before it is believed. About 40 s for what has not changed.
+    /// before it is believed. About a minute for what has not changed.
     Check(Box<Check>),
     /// Stored records side by side, and whether the last is worse than those before it.
     ///
