@@ -52,7 +52,8 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// One histogram a [`Kind`], in nanoseconds.
 ///
-/// About 270 KiB each, whatever the number of operations.
+/// Each grows with the longest latency that it was given: 80 KiB up to 1 ms, 170 KiB up to 1 s, 270 KiB
+/// up to 1 h, whatever the number of operations.
 #[derive(Clone, Debug)]
 pub struct Histograms {
     of: [Histogram<u64>; Kind::ALL.len()],
@@ -65,10 +66,10 @@ impl Default for Histograms {
 }
 
 impl Histograms {
-    /// Returns an empty histogram with the bounds that all of batchpilot's have.
+    /// Returns an empty histogram of the kind that all of batchpilot's are: it grows.
     pub fn empty() -> Histogram<u64> {
         // The lowest value told apart is 1 ns, not 1 µs: encoding one row takes less than 1 µs.
-        Histogram::new_with_bounds(1, HIGHEST_NS, SIGNIFICANT_DIGITS).expect("valid bounds")
+        Histogram::new(SIGNIFICANT_DIGITS).expect("valid digits")
     }
 
     /// Returns the histogram of `kind`.
@@ -78,14 +79,13 @@ impl Histograms {
 
     /// Records one latency.
     pub fn record(&mut self, kind: Kind, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.of[kind as usize].saturating_record(nanos);
+        record(&mut self.of[kind as usize], latency);
     }
 
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Histograms) {
         for (sum, part) in self.of.iter_mut().zip(&other.of) {
-            sum.add(part).expect("all histograms have the same bounds");
+            sum.add(part).expect("histograms grow up to an hour");
         }
     }
 
@@ -93,6 +93,12 @@ impl Histograms {
     pub fn reset(&mut self) {
         self.of.iter_mut().filter(|histogram| !histogram.is_empty()).for_each(Histogram::reset);
     }
+}
+
+/// Records one latency in a histogram; more than an hour counts as an hour.
+pub(super) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+    let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min(HIGHEST_NS);
+    histogram.record(nanos).expect("a histogram grows up to an hour");
 }
 
 #[cfg(test)]
@@ -109,6 +115,21 @@ mod tests {
         assert_eq!(sum.len(), 1_000);
         assert!(sum.value_at_quantile(0.89) < 2_000_000);
         assert!(99_000_000 < sum.value_at_quantile(0.95));
+    }
+
+    /// A stall comes late: what was counted before stays, in the sum as well.
+    #[test]
+    fn a_histogram_that_grew_keeps_what_it_held() {
+        let (mut sum, mut window) = (Histograms::default(), Histograms::default());
+        for latency in [Duration::from_micros(3), Duration::from_secs(2_000), Duration::ZERO] {
+            window.record(Kind::Service, latency);
+            sum.add(&window);
+            window.reset();
+        }
+        let service = sum.of(Kind::Service);
+        assert_eq!((service.len(), service.count_between(3_000, 3_001)), (3, 1));
+        assert_eq!((service.min(), service.max() / 1_000_000_000), (0, 2_000));
+        assert_eq!(window.of(Kind::Service).len(), 0);
     }
 
     #[test]

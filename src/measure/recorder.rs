@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
-use super::{Activity, Histograms, Kind, WindowSummary};
+use super::{Activity, Histograms, Kind, WindowSummary, histograms};
 
 /// One operation that ended well.
 #[derive(Clone, Copy, Debug)]
@@ -158,8 +158,7 @@ impl Recorder {
         if at < span.from {
             return;
         }
-        let nanos = u64::try_from(sample.service.as_nanos()).unwrap_or(u64::MAX);
-        kept.service.saturating_record(nanos);
+        histograms::record(&mut kept.service, sample.service);
         if at < span.to {
             kept.rows += sample.rows;
         }

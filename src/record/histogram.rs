@@ -45,7 +45,7 @@ impl EncodedHistogram {
         }
     }
 
-    /// Decodes it, or returns `None` if it was damaged. It has the bounds of all of batchpilot's.
+    /// Decodes it, or returns `None` if it was damaged. It grows, as all of batchpilot's do.
     pub fn decode(&self) -> Option<Histogram<u64>> {
         let bytes = STANDARD.decode(&self.hdr_v2_deflate).ok()?;
         let decoded: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
