@@ -354,10 +354,12 @@ fn write_verdict(columns: Option<u16>, verdict: &Verdict, out: &mut dyn Write) -
     Ok(())
 }
 
-/// Breaks a sentence between words at the last column, but not between a number and its unit;
-/// leaves it whole where there is none.
+/// Holds two words together; written as a space.
+const NO_BREAK: char = '\u{a0}';
+
+/// Breaks a sentence between words at the last column, but not between a number and its unit or its
+/// interval; leaves it whole where there is none.
 pub(super) fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
-    const NO_BREAK: char = '\u{a0}';
     let width = columns.map_or(usize::MAX, usize::from);
     let mut glued = sentence.to_owned();
     for unit in ["%", "µs", "ms", "s", "rows/s"] {
@@ -365,11 +367,28 @@ pub(super) fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> Str
             glued = glued.replace(&format!(" {unit}{end}"), &format!("{NO_BREAK}{unit}{end}"));
         }
     }
+    let glued = glue_intervals(&glued);
     let options = textwrap::Options::new(width)
         .initial_indent(indent)
         .subsequent_indent("    ")
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(&glued, options).replace(NO_BREAK, " ")
+}
+
+/// Holds `0.98 [0.96, 1.01]` together: brackets that open before a digit have an interval in them.
+fn glue_intervals(sentence: &str) -> String {
+    let (mut glued, mut is_within) = (String::new(), false);
+    for word in sentence.split_inclusive(' ') {
+        let inner = word.strip_prefix('[');
+        is_within |= inner.is_some_and(|it| it.starts_with(|first: char| first.is_ascii_digit()));
+        if is_within && glued.ends_with(' ') {
+            glued.pop();
+            glued.push(NO_BREAK);
+        }
+        glued.push_str(word);
+        is_within &= !word.contains(']');
+    }
+    glued
 }
 
 fn style(outcome: Outcome) -> Style {
@@ -404,5 +423,16 @@ mod tests {
         }
         let whole = wrapped(None, "", sentence);
         assert_eq!(whole, sentence, "no character is left changed");
+    }
+
+    #[test]
+    fn an_interval_stays_with_its_value() {
+        let sentence = "The ratio was 0.24 [0.22, 0.27] in one and 1.01 [0.9, 1.1] in another.";
+        for columns in 24..80 {
+            let lines = wrapped(Some(columns), "", sentence);
+            let whole = |interval| lines.lines().any(|line| line.contains(interval));
+            assert!(whole("0.24 [0.22, 0.27]") && whole("1.01 [0.9, 1.1]"), "{columns}: {lines}");
+        }
+        assert_eq!(wrapped(None, "", sentence), sentence);
     }
 }
