@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width,
+    presets,
+};
 
 use crate::{
     plan::{CellPlan, Plan},
@@ -78,9 +81,9 @@ fn table_name(plan: &Plan) -> String {
 ///
 /// Those of `out`.
 pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}: {}", plan.name, plan.title)?;
-    writeln!(
-        out,
+    let columns = terminal();
+    writeln!(out, "{}", wrapped(columns, "", &format!("{}: {}", plan.name, plan.title)))?;
+    let blocks = format!(
         "{} cells x {} repetitions = {} blocks, in random order (seed {}); windows of {} ms; \
          table {}{}",
         plan.cells.len(),
@@ -90,7 +93,8 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         plan.window_ms,
         table_name(plan),
         if plan.table.unlogged { " (UNLOGGED)" } else { "" },
-    )?;
+    );
+    writeln!(out, "{}", wrapped(columns, "", &blocks))?;
     let mut table = new_table(&[
         "cell",
         "strategy",
@@ -104,8 +108,9 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     for cell in &plan.cells {
         table.add_row(plan_row(cell));
     }
-    writeln!(out, "{table}")?;
-    write_section(terminal(), "Notes", &plan.notes, out)
+    keep_words_whole(&mut table);
+    writeln!(out, "{}", table.trim_fmt())?;
+    write_section(columns, "Notes", &plan.notes, out)
 }
 
 fn plan_row(cell: &CellPlan) -> Vec<Cell> {
@@ -316,6 +321,25 @@ pub(super) fn new_table(header: &[&str]) -> Table {
         title => right(title.to_owned()),
     }));
     table
+}
+
+/// Lets a narrow terminal break cells between words, and not within.
+fn keep_words_whole(table: &mut Table) {
+    let longest = |cell: &Cell| {
+        cell.content().split(' ').map(|word| word.chars().count()).max().unwrap_or_default()
+    };
+    let header: Vec<usize> =
+        table.header().map(|row| row.cell_iter().map(longest).collect()).unwrap_or_default();
+    let last = header.len().saturating_sub(1);
+    for (index, title) in header.into_iter().enumerate() {
+        let padding = if index == last { 0 } else { 1 };
+        let cells = table.row_iter().filter_map(|row| row.cell_iter().nth(index)).map(longest);
+        let longest = cells.max().unwrap_or_default().max(title);
+        let column = table.column_mut(index).expect("a column has a header");
+        column.set_padding((0, padding));
+        let width = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(padding);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+    }
 }
 
 pub(super) fn right(text: String) -> Cell {
