@@ -19,7 +19,7 @@ const LONGER_ALWAYS: f64 = 1.5;
 /// Octaves above home that are tried while there is no model to tell the latency.
 const OCTAVES_WITHOUT_MODEL: f64 = 2.1;
 /// Share of the limit that is aimed at: the p99 of a window scatters by a tenth around its own.
-pub(super) const LIMIT_SHARE: f64 = 0.88;
+pub(super) const LIMIT_SHARE: f64 = 0.93;
 
 /// Longest that a place is left alone, and that this is remembered.
 const BAR_MAX_S: f64 = 300.0;

@@ -25,7 +25,7 @@ const SLOWDOWN: f64 = 1.2;
 /// Time for which a checkpoint that began, or autovacuum, explains that a server is slower.
 const EXPLAINS_S: f64 = 5.0;
 /// Share of the limit that is aimed at on a slower server: nearer than at home, since it passes.
-const BRACE_SHARE: f64 = 0.95;
+const BRACE_SHARE: f64 = 0.98;
 /// Windows that tell how much slower it is, what each counts of the next, and how closely, while
 /// they are of one place, what operations cost is tied to what rows cost.
 const SLOWDOWN_WINDOWS: usize = 16;

@@ -182,9 +182,10 @@ impl Surface {
         self.latency_s(batch_rows, workers) * self.tail_factor()
     }
 
-    /// The 99th percentile as a multiple of the mean, as the limits of the research count it.
+    /// The 99th percentile as a multiple of the mean: latencies are drawn log-normal around a median
+    /// that lies `tail`²/2 below the logarithm of the mean.
     pub fn tail_factor(&self) -> f64 {
-        (NORMAL_P99 * self.tail).exp()
+        (NORMAL_P99 * self.tail - 0.5 * self.tail * self.tail).exp()
     }
 
     /// Finds the best of a grid by trying all of it: (batch rows, workers, rows a second). With a
