@@ -82,7 +82,7 @@ fn resolve_csv(rows: &scenario::Rows, is_article: bool) -> Result<Option<CsvSett
         for (key, is_there) in [
             ("header", rows.header.is_some()),
             ("delimiter", rows.delimiter.is_some()),
-            ("null", rows.null.is_some()),
+            ("null_text", rows.null_text.is_some()),
             ("on_bad_line", rows.on_bad_line.is_some()),
         ] {
             if is_there {
@@ -106,10 +106,10 @@ fn resolve_csv(rows: &scenario::Rows, is_article: bool) -> Result<Option<CsvSett
             return Err(PlanError::new("rows.delimiter", problem));
         }
     };
-    let null = rows.null.clone().unwrap_or_default();
+    let null = rows.null_text.clone().unwrap_or_default();
     if null.contains(['"', '\r', '\n', delimiter]) {
         let problem = "expected a text without delimiter, quote and line end";
-        return Err(PlanError::new("rows.null", problem));
+        return Err(PlanError::new("rows.null_text", problem));
     }
     Ok(Some(CsvSettings {
         file: file.clone(),
@@ -327,6 +327,7 @@ fn fit_cell(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::CsvFacts;
 
     fn resolve(text: &str) -> Result<Plan, PlanError> {
         let text = format!(
@@ -340,6 +341,7 @@ mod tests {
     #[test]
     fn a_table_of_ones_own_is_described_without_contradictions() {
         let rule = |keys: &str| format!("table.ddl = \"a.sql\"\n[[columns]]\nname = \"a\"\n{keys}");
+        let csv = |keys: &str| format!("table.ddl = \"a.sql\"\n[rows]\ncsv = \"a.csv\"\n{keys}");
         for (text, key, problem) in [
             ("table = { ddl = \"a.sql\", like = \"b\" }".to_owned(), "table.like", "not both"),
             ("table = { name = \"a\", like = \"b\" }".to_owned(), "table.name", "names the table"),
@@ -358,6 +360,12 @@ mod tests {
             (rule("values = [1]\nrange = [1, 2]"), "columns[0].values", "remove `range`"),
             (rule("left_out = true\nlength = [1, 2]"), "columns[0].left_out", "remove the other"),
             (rule("[[columns]]\nname = \"a\""), "columns[1].name", "already"),
+            ("rows.csv = \"a.csv\"".to_owned(), "rows.csv", "name one with `table.ddl`"),
+            ("rows.null_text = \"x\"".to_owned(), "rows.null_text", "name it with `rows.csv`"),
+            (csv("delimiter = \";;\""), "rows.delimiter", "one ASCII character"),
+            (csv("delimiter = \"\\n\""), "rows.delimiter", "one ASCII character"),
+            (csv("null_text = \"a,b\""), "rows.null_text", "without delimiter"),
+            (csv("\n[[columns]]\nname = \"a\"\nvalues = [1]"), "columns[0]", "only `left_out`"),
         ] {
             let error = resolve(&text).expect_err(&text);
             assert_eq!(error.key, key, "{text}: {error}");
@@ -392,6 +400,27 @@ mod tests {
         assert!(plan.notes[0].contains("a go as texts"), "{:?}", plan.notes);
         plan.cells[0].returning = true;
         assert_eq!(plan.fit(&table).unwrap_err().key, "cells[0].returning");
+    }
+
+    #[test]
+    fn blocks_end_with_the_file() {
+        let csv = CsvFacts { file: "a.csv".to_owned(), rows: 70, ..CsvFacts::default() };
+        let table = TableInfo { rows_max: Some(70), csv: Some(csv), ..TableInfo::default() };
+        for (keys, expected, notes) in [
+            ("", Some(70), 0),
+            ("stop.rows = 70\n", Some(70), 0),
+            ("stop.rows = 9\n", Some(9), 0),
+            ("stop.seconds = 1.0\n", Some(70), 1),
+        ] {
+            let text = format!("{keys}table.ddl = \"a.sql\"\nrows.csv = \"a.csv\"");
+            let mut plan = resolve(&text).unwrap();
+            plan.fit(&TableInfo { columns: 2, ..table.clone() }).unwrap();
+            assert_eq!((plan.cells[0].stop.rows, plan.notes.len()), (expected, notes), "{keys}");
+            assert_eq!(plan.csv, table.csv);
+        }
+        let text = "stop.rows = 71\ntable.ddl = \"a.sql\"\nrows.csv = \"a.csv\"";
+        let error = resolve(text).unwrap().fit(&TableInfo { columns: 2, ..table }).unwrap_err();
+        assert!(error.problem.contains("a.csv has 70 rows"), "{error}");
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub struct Rows {
     pub delimiter: Option<String>,
     /// With `csv`: what a field without quotes says that is NULL. Default: nothing, as in
     /// `COPY … (FORMAT csv)`.
-    pub null: Option<String>,
+    pub null_text: Option<String>,
     /// With `csv`: what becomes of a line that cannot be read. Default `error`.
     pub on_bad_line: Option<OnBadLine>,
 }

@@ -13,7 +13,7 @@ pub(super) fn account(record: &Record) -> Vec<String> {
     let Some(csv) = &record.plan.csv else { return Vec::new() };
     let count = |count: u64| number(count as f64);
     let mut sentences = vec![format!(
-        "{}: {} lines = {} header + {} blank + {} left out as unreadable + {} of {} rows.",
+        "{}: {} lines = {} header + {} blank + {} left out as unreadable + {} that hold {} rows.",
         csv.file,
         count(csv.lines),
         count(csv.lines_header),

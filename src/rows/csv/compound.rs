@@ -209,21 +209,14 @@ struct End {
 }
 
 fn put_bounds(bound: &TypeFacts, lower: End, upper: End, out: &mut Vec<u8>) -> Result<()> {
+    if is_empty(bound, &lower, &upper)? {
+        out.push(EMPTY);
+        return Ok(());
+    }
     let (lower, upper) = (canonical(bound, lower, true)?, canonical(bound, upper, false)?);
-    if let (Some(a), Some(b)) = (&lower.value, &upper.value) {
-        let order = order(bound, a, b);
-        match order {
-            Some(Ordering::Greater) => {
-                return Err(Cow::Borrowed(
-                    "a range whose lower bound is not above its upper bound",
-                ));
-            }
-            Some(Ordering::Equal) if !(lower.is_inclusive && upper.is_inclusive) => {
-                out.push(EMPTY);
-                return Ok(());
-            }
-            _ => (),
-        }
+    if is_empty(bound, &lower, &upper)? {
+        out.push(EMPTY);
+        return Ok(());
     }
     let flag = |end: &End, infinite, inclusive| match end.value {
         None => infinite,
@@ -238,6 +231,18 @@ fn put_bounds(bound: &TypeFacts, lower: End, upper: End, out: &mut Vec<u8>) -> R
         out.extend_from_slice(&value);
     }
     Ok(())
+}
+
+/// Returns whether no value is between the bounds.
+fn is_empty(bound: &TypeFacts, lower: &End, upper: &End) -> Result<bool> {
+    let (Some(a), Some(b)) = (&lower.value, &upper.value) else { return Ok(false) };
+    match order(bound, a, b) {
+        Some(Ordering::Greater) => {
+            Err(Cow::Borrowed("a range whose lower bound is not above its upper bound"))
+        }
+        Some(Ordering::Equal) => Ok(!(lower.is_inclusive && upper.is_inclusive)),
+        _ => Ok(false),
+    }
 }
 
 /// Ranges of whole numbers and days begin with their first and end before their last value.

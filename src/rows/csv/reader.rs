@@ -136,6 +136,10 @@ impl Reader {
     /// Notes where the record stood, and goes past its end.
     fn end_record(&mut self, read: usize) -> Result<(), ReadError> {
         let raw = &self.buffer[self.start..self.start + read];
+        let is_last = self.is_at_end && self.start + read == self.end;
+        if is_last && quoting(raw, self.delimiter, usize::MAX).is_open {
+            return Err(ReadError::OpenQuote(self.line));
+        }
         let mut lines = count(raw, b'\n');
         let mut after = read;
         match raw.last() {
@@ -147,12 +151,7 @@ impl Reader {
                 }
             }
             // The end of the file.
-            _ => {
-                if count(raw, QUOTE) % 2 == 1 {
-                    return Err(ReadError::OpenQuote(self.line));
-                }
-                lines += 1;
-            }
+            _ => lines += 1,
         }
         self.record = self.start..self.start + read;
         self.start += after;
@@ -257,23 +256,49 @@ impl Reader {
         &self.fields[start..self.ends[index]]
     }
 
-    /// Returns whether any of a field stood in quotes: then it is a value, and not NULL.
+    /// Returns whether a field stood in quotes: then it is a value, and not NULL.
     pub(super) fn is_quoted(&self, index: usize) -> bool {
-        let (mut field, mut is_inside, mut is_quoted) = (0, false, false);
-        for &byte in &self.buffer[self.record.clone()] {
-            if byte == QUOTE {
-                is_inside = !is_inside;
-                is_quoted = true;
-            } else if byte == self.delimiter && !is_inside {
-                if field == index {
-                    return is_quoted;
-                }
-                field += 1;
-                is_quoted = false;
-            }
-        }
-        is_quoted
+        quoting(&self.buffer[self.record.clone()], self.delimiter, index).is_quoted
     }
+}
+
+/// What csv-core does not tell of a record.
+struct Quoting {
+    /// Whether the field that was asked for begins with a quote.
+    is_quoted: bool,
+    /// Whether a quote is open at the end; looked for only if there is no such field.
+    is_open: bool,
+}
+
+/// Goes through a record as csv-core does.
+fn quoting(raw: &[u8], delimiter: u8, wanted: usize) -> Quoting {
+    enum State {
+        Start,
+        Plain,
+        Quoted,
+        /// Behind a quote within quotes: it is doubled, or the last.
+        Quote,
+    }
+    let (mut state, mut field, mut is_quoted) = (State::Start, 0, false);
+    for &byte in raw {
+        state = match (state, byte) {
+            (State::Start, QUOTE) => {
+                is_quoted = true;
+                State::Quoted
+            }
+            (State::Quoted, QUOTE) => State::Quote,
+            (State::Quoted, _) | (State::Quote, QUOTE) => State::Quoted,
+            (_, byte) if byte == delimiter => {
+                if field == wanted {
+                    return Quoting { is_quoted, is_open: false };
+                }
+                (field, is_quoted) = (field + 1, false);
+                State::Start
+            }
+            _ => State::Plain,
+        };
+    }
+    Quoting { is_quoted, is_open: matches!(state, State::Quoted) }
 }
 
 fn count(bytes: &[u8], wanted: u8) -> u64 {

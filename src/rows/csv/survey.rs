@@ -76,7 +76,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    fn add(&mut self, row: u64, mark: Mark) {
+    pub(super) fn add(&mut self, row: u64, mark: Mark) {
         if row != self.stride * self.marks.len() as u64 {
             return;
         }
