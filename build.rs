@@ -1,14 +1,15 @@
-//! Tells the program which commit it was built from, if there is a repository to ask.
+//! Tells the program its version, and the commit it was built from if there is a repository to ask.
 
-use std::process::Command;
+use std::{env, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
+    let mut version = env::var("CARGO_PKG_VERSION").expect("cargo sets it");
     let commit =
         Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
     if let Some(output) = commit.ok().filter(|output| output.status.success()) {
-        let commit = String::from_utf8_lossy(&output.stdout);
-        println!("cargo:rustc-env=BATCHPILOT_COMMIT={}", commit.trim());
+        version += &format!(" ({})", String::from_utf8_lossy(&output.stdout).trim());
     }
+    println!("cargo:rustc-env=BATCHPILOT_VERSION={version}");
 }

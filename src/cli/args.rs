@@ -34,7 +34,7 @@ Examples:
 
 /// Measures how fast PostgreSQL takes inserts, and says with intervals what the numbers mean.
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP, max_term_width = 100, arg_required_else_help = true)]
+#[command(version = super::VERSION, after_help = AFTER_HELP, max_term_width = 100, arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,

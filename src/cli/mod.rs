@@ -29,6 +29,9 @@ use clap::{CommandFactory, Parser};
 use self::args::{Cli, Command};
 use crate::cluster;
 
+/// The program's version, and the commit it was built from if that is known.
+const VERSION: &str = env!("BATCHPILOT_VERSION");
+
 /// How a command ended, other than by an error; the worst last.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Exit {

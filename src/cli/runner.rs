@@ -323,7 +323,7 @@ impl<T: Target> Run<T> {
         };
         let record = Record {
             schema_version: SCHEMA_VERSION,
-            batchpilot: version(),
+            batchpilot: super::VERSION.to_owned(),
             command: job.command,
             started_at: directory.utc_at(clock::since(created)),
             finished_at: None,
@@ -720,11 +720,4 @@ pub(super) fn schema_name() -> String {
         number /= 36;
     }
     name
-}
-
-pub(super) fn version() -> String {
-    match option_env!("BATCHPILOT_COMMIT") {
-        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
-        None => env!("CARGO_PKG_VERSION").to_owned(),
-    }
 }

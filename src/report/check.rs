@@ -77,7 +77,12 @@ pub fn write_within(
     for cell in &verdict.cells {
         write_cell(columns, record, verdict, cell, out)?;
     }
-    let mut why: Vec<String> = verdict.cells.iter().flat_map(|it| it.reasons.clone()).collect();
+    let mut why: Vec<String> = Vec::new();
+    for reason in verdict.cells.iter().flat_map(|it| &it.reasons) {
+        if !why.contains(reason) {
+            why.push(reason.clone());
+        }
+    }
     why.push(format!("{}.", verdict.tables));
     write_section(columns, "Why", &why, out)?;
     write_section(columns, "Caveats", &verdict.caveats, out)?;

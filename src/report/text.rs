@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width,
+    presets,
+};
 
 use crate::{
     plan::{CellPlan, Plan},
@@ -79,9 +82,9 @@ fn table_name(plan: &Plan) -> String {
 ///
 /// Those of `out`.
 pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}: {}", plan.name, plan.title)?;
-    writeln!(
-        out,
+    let columns = terminal();
+    writeln!(out, "{}", wrapped(columns, "", &format!("{}: {}", plan.name, plan.title)))?;
+    let blocks = format!(
         "{} cells x {} repetitions = {} blocks, in random order (seed {}); windows of {} ms; \
          table {}{}",
         plan.cells.len(),
@@ -91,7 +94,8 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         plan.window_ms,
         table_name(plan),
         if plan.table.unlogged { " (UNLOGGED)" } else { "" },
-    )?;
+    );
+    writeln!(out, "{}", wrapped(columns, "", &blocks))?;
     let mut table = new_table(&[
         "cell",
         "strategy",
@@ -105,8 +109,9 @@ pub fn write_plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     for cell in &plan.cells {
         table.add_row(plan_row(cell));
     }
-    writeln!(out, "{table}")?;
-    write_section(terminal(), "Notes", &plan.notes, out)
+    keep_words_whole(&mut table);
+    writeln!(out, "{}", table.trim_fmt())?;
+    write_section(columns, "Notes", &plan.notes, out)
 }
 
 fn plan_row(cell: &CellPlan) -> Vec<Cell> {
@@ -319,6 +324,25 @@ pub(super) fn new_table(header: &[&str]) -> Table {
     table
 }
 
+/// Lets a narrow terminal break cells between words, and not within.
+fn keep_words_whole(table: &mut Table) {
+    let longest = |cell: &Cell| {
+        cell.content().split(' ').map(|word| word.chars().count()).max().unwrap_or_default()
+    };
+    let header: Vec<usize> =
+        table.header().map(|row| row.cell_iter().map(longest).collect()).unwrap_or_default();
+    let last = header.len().saturating_sub(1);
+    for (index, title) in header.into_iter().enumerate() {
+        let padding = if index == last { 0 } else { 1 };
+        let cells = table.row_iter().filter_map(|row| row.cell_iter().nth(index)).map(longest);
+        let longest = cells.max().unwrap_or_default().max(title);
+        let column = table.column_mut(index).expect("a column has a header");
+        column.set_padding((0, padding));
+        let width = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(padding);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+    }
+}
+
 pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
@@ -355,10 +379,12 @@ fn write_verdict(columns: Option<u16>, verdict: &Verdict, out: &mut dyn Write) -
     Ok(())
 }
 
-/// Breaks a sentence between words at the last column, but not between a number and its unit;
-/// leaves it whole where there is none.
+/// Holds two words together; written as a space.
+const NO_BREAK: char = '\u{a0}';
+
+/// Breaks a sentence between words at the last column, but not between a number and its unit or its
+/// interval; leaves it whole where there is none.
 pub(super) fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> String {
-    const NO_BREAK: char = '\u{a0}';
     let width = columns.map_or(usize::MAX, usize::from);
     let mut glued = sentence.to_owned();
     for unit in ["%", "µs", "ms", "s", "rows/s"] {
@@ -366,11 +392,28 @@ pub(super) fn wrapped(columns: Option<u16>, indent: &str, sentence: &str) -> Str
             glued = glued.replace(&format!(" {unit}{end}"), &format!("{NO_BREAK}{unit}{end}"));
         }
     }
+    let glued = glue_intervals(&glued);
     let options = textwrap::Options::new(width)
         .initial_indent(indent)
         .subsequent_indent("    ")
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(&glued, options).replace(NO_BREAK, " ")
+}
+
+/// Holds `0.98 [0.96, 1.01]` together: brackets that open before a digit have an interval in them.
+fn glue_intervals(sentence: &str) -> String {
+    let (mut glued, mut is_within) = (String::new(), false);
+    for word in sentence.split_inclusive(' ') {
+        let inner = word.strip_prefix('[');
+        is_within |= inner.is_some_and(|it| it.starts_with(|first: char| first.is_ascii_digit()));
+        if is_within && glued.ends_with(' ') {
+            glued.pop();
+            glued.push(NO_BREAK);
+        }
+        glued.push_str(word);
+        is_within &= !word.contains(']');
+    }
+    glued
 }
 
 fn style(outcome: Outcome) -> Style {
@@ -405,5 +448,16 @@ mod tests {
         }
         let whole = wrapped(None, "", sentence);
         assert_eq!(whole, sentence, "no character is left changed");
+    }
+
+    #[test]
+    fn an_interval_stays_with_its_value() {
+        let sentence = "The ratio was 0.24 [0.22, 0.27] in one and 1.01 [0.9, 1.1] in another.";
+        for columns in 24..80 {
+            let lines = wrapped(Some(columns), "", sentence);
+            let whole = |interval| lines.lines().any(|line| line.contains(interval));
+            assert!(whole("0.24 [0.22, 0.27]") && whole("1.01 [0.9, 1.1]"), "{columns}: {lines}");
+        }
+        assert_eq!(wrapped(None, "", sentence), sentence);
     }
 }

@@ -121,13 +121,30 @@ fn checked(cell: &CellCheck, record: &CheckRecord) -> CheckedCell {
     let options = &record.options;
     let session = cell.check.sessions().last().expect("a check has a session");
     let metrics = [Metric::RowsPerS, Metric::LatencyP95, Metric::LatencyP99];
+    let metrics: Vec<CheckedMetric> =
+        metrics.into_iter().filter_map(|it| metric(it, session, options)).collect();
+    let mut reasons = reasons(cell);
+    if metrics.iter().any(is_off_the_quotient) {
+        reasons.push(
+            "head / base is the middle of the ratios of the pairs, each of two neighbouring blocks, \
+             and not the quotient of the two columns: those hold what the machine did between pairs."
+                .to_owned(),
+        );
+    }
     CheckedCell {
         name: cell.name.clone(),
         conclusion: cell.outcome.conclusion(),
         sentence: sentence(cell, options),
-        metrics: metrics.into_iter().filter_map(|it| metric(it, session, options)).collect(),
-        reasons: reasons(cell),
+        metrics,
+        reasons,
     }
+}
+
+/// Returns whether a reader who divides head by base gets another ratio than the pairs', by more
+/// than 1 %.
+fn is_off_the_quotient(metric: &CheckedMetric) -> bool {
+    let Some((base, head)) = metric.base.zip(metric.head) else { return false };
+    0.01 < (head.value / base.value / metric.ratio.value).ln().abs()
 }
 
 fn metric(metric: Metric, session: &Session, options: &Options) -> Option<CheckedMetric> {
@@ -344,5 +361,28 @@ fn advice(advice: &Advice) -> String {
             totals(it),
             number(*ratio)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_divide_into_another_ratio_are_told_of() {
+        let estimate = |value: f64| Estimate { value, low: None, high: None, n: 15 };
+        let off = |base: f64, head: f64, ratio: f64| {
+            is_off_the_quotient(&CheckedMetric {
+                metric: Metric::RowsPerS,
+                base: Some(estimate(base)),
+                head: Some(estimate(head)),
+                ratio: estimate(ratio),
+                bounds: None,
+                judgement: None,
+                detectable: None,
+            })
+        };
+        assert!(off(539_938.0, 530_618.0, 1.025), "seen: fewer rows, and a ratio above 1");
+        assert!(!off(539_938.0, 530_618.0, 0.985));
     }
 }

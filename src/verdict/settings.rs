@@ -35,7 +35,7 @@ pub(crate) fn workers(cell: &CellPlan) -> String {
 pub(crate) fn pace(pace: Pace) -> String {
     match pace {
         Pace::Closed => "closed loop".to_owned(),
-        Pace::Open { rate, .. } => format!("open loop, {} operations/s", number(rate)),
+        Pace::Open { rate, .. } => format!("open loop, {} op/s", number(rate)),
     }
 }
 

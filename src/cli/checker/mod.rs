@@ -172,7 +172,7 @@ async fn check<O: Open>(
     let sources = Arms { base: base.source, head: head.source };
     let record = CheckRecord {
         check_schema_version: CHECK_SCHEMA_VERSION,
-        batchpilot: runner::version(),
+        batchpilot: super::VERSION.to_owned(),
         command: job.command,
         name: base.plan.name.clone(),
         started_at,
