@@ -16,7 +16,9 @@
 //!
 //! **Invariant:** a module uses only the modules that `tests/it/tidy.rs` lists for it.
 //! **Invariant:** `plan`, `rows`, `strategy`, `controller`, `gate`, `stats` and `verdict` are pure:
-//! time comes from [`clock`], chance from a seed in the plan, rows from an index.
+//! time comes from [`clock`], chance from a seed in the plan, rows from an index. The one exception are
+//! the user's own rows: the row at an index is then a line of a file, and a file that is changed
+//! meanwhile ends the run.
 //! **Invariant:** nothing but `cli` and `report` prints.
 
 pub mod arena;

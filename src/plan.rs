@@ -20,6 +20,7 @@ pub use self::{
 pub use crate::controller::Setting;
 pub use crate::scenario::{Arrival, ClaimUnit, Connection, OnError};
 use crate::{
+    rows::CsvFacts,
     scenario::{self, Scenario},
     strategy::Strategy,
     target::{PoolSettings, TableSettings, sim::SimSettings},
@@ -47,9 +48,12 @@ pub struct Plan {
     pub sim: Option<SimSettings>,
     /// The table.
     pub table: TableSettings,
-    /// Most rows of a block, where UNIQUE columns of the table have values for no more.
+    /// Most rows of a block, where UNIQUE columns of the table, or the user's file, have no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_max: Option<u64>,
+    /// What the user's own file was found to hold, if rows are its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvFacts>,
     /// The cells, in the order of the file.
     pub cells: Vec<CellPlan>,
     /// The blocks, in the order in which they run.
@@ -224,6 +228,7 @@ impl Plan {
             sim: sim::resolve(scenario, seed)?,
             table,
             rows_max: None,
+            csv: None,
             blocks: interleave(cells.len(), repetitions, seed),
             cells,
             claims,
@@ -355,7 +360,7 @@ fn resolve_cell(
         prepared: cell.prepared.unwrap_or(true),
         on_error: cell.on_error.unwrap_or(on_error),
         pace: resolve_pace(key, cell.pace)?,
-        stop: resolve_stop(key, cell, scenario.stop)?,
+        stop: resolve_stop(key, cell, scenario)?,
         pool: resolve_pool(key, cell, scenario, (workers, workers_max, transaction), notes)?,
         controller,
     })
@@ -426,14 +431,12 @@ fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanErr
     Ok(Pace::Open { rate: pace.rate, arrival: pace.arrival.unwrap_or_default(), queue_max })
 }
 
-fn resolve_stop(
-    key: &str,
-    cell: &scenario::Cell,
-    common: Option<scenario::Stop>,
-) -> Result<Stop, PlanError> {
+fn resolve_stop(key: &str, cell: &scenario::Cell, scenario: &Scenario) -> Result<Stop, PlanError> {
     let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
-    let Some(stop) = cell.stop.or(common) else {
+    let Some(stop) = cell.stop.or(scenario.stop) else {
         return Ok(match cell.controller {
+            // The end of the file, which is known once it was looked through.
+            None if scenario.rows.csv.is_some() => Stop { rows: None, seconds: None },
             None => Stop { rows: Some(100_000), seconds: None },
             Some(_) => Stop { rows: None, seconds: Some(20.0) },
         });

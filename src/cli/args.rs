@@ -121,6 +121,7 @@ Examples:
   batchpilot run scenarios/sim/cliff.toml --sim-truth
   batchpilot run mine.toml --url postgresql://me@db.example/test --strict
   batchpilot run mine.toml --ddl schema.sql --table orders
+  batchpilot run mine.toml --ddl schema.sql --csv orders.csv
   batchpilot run mine.toml --url postgresql://me@db.example/test --table public.orders")]
 pub(super) struct Run {
     /// Scenario files, run one after the other.
@@ -149,6 +150,10 @@ pub(super) struct OwnTable {
     /// like it is filled; the original is only read.
     #[arg(long, value_name = "NAME")]
     pub(super) table: Option<String>,
+    /// Insert the lines of this CSV file, whose header names columns of the table, in place of rows that
+    /// are made up.
+    #[arg(long, value_name = "FILE")]
+    pub(super) csv: Option<PathBuf>,
     /// Leave foreign keys out; a table that has some is refused otherwise.
     #[arg(long)]
     pub(super) without_foreign_keys: bool,

@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<Exit> {
         let is_named_here = arguments.table.ddl.is_some();
         let folder = path.parent().filter(|_| !is_named_here).unwrap_or(Path::new(""));
         read_ddl(&mut plan, folder)?;
+        locate_csv(&mut plan, path.parent().filter(|_| arguments.table.csv.is_none()));
         let command = format!("run {}", path.display());
         let (url, source) = (scenario.target.url, Some(file.source));
         jobs.push(Job { plan, command, url, time_limit: None, source, search: None });
@@ -77,6 +78,9 @@ pub(super) fn own_table(scenario: &mut Scenario, arguments: &OwnTable) {
         }
         (None, None) => (),
     }
+    if let Some(file) = &arguments.csv {
+        scenario.rows.csv = Some(file.display().to_string());
+    }
     if arguments.without_foreign_keys {
         table.without_foreign_keys = Some(true);
     }
@@ -92,6 +96,13 @@ pub(super) fn read_ddl(plan: &mut Plan, folder: &Path) -> anyhow::Result<()> {
         *text = read.map_err(|error| UsageError(format!("cannot read {file}: {error}")))?;
     }
     Ok(())
+}
+
+/// Finds the file that the plan's rows are read from: beside the scenario that names it.
+pub(super) fn locate_csv(plan: &mut Plan, folder: Option<&Path>) {
+    if let Some(csv) = &mut plan.table.csv {
+        csv.path = folder.unwrap_or(Path::new("")).join(&csv.file);
+    }
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {

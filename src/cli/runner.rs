@@ -27,6 +27,7 @@ use crate::{
         Record, RecordError, SCHEMA_VERSION, SystemTime, WindowRow,
     },
     report,
+    rows::Generator,
     scenario::Source,
     target::{
         ServerInfo, Target, TargetError,
@@ -241,6 +242,7 @@ async fn meet<T: Target>(
     // Not at once: what is half made could not be taken back.
     let target = tokio::select! {
         target = connect => target.map_err(|error| table::explain(error, source))?,
+        never = table::tell(plan.table.csv.as_ref(), progress) => match never {},
         () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
     };
     progress.say("measuring round trip and commit");
@@ -485,13 +487,17 @@ impl<T: Target> Run<T> {
         &mut self,
         number: usize,
         block: &BlockPlan,
-        outcome: BlockOutcome,
+        mut outcome: BlockOutcome,
         signals: &Signals,
     ) -> anyhow::Result<()> {
         let cell = self.record.plan.cells[block.cell].clone();
-        let letters = dead_letters(number, &cell.name, &outcome);
         let target = self.target.as_ref().expect("is there until the run ends");
         let generator = target.generator(block.seed);
+        let letters = dead_letters(number, &cell.name, &outcome, &generator);
+        if let Some(message) = generator.fault() {
+            outcome.ended = Ended::Failed;
+            outcome.error = Some(TargetError::Failed { message, sqlstate: None });
+        }
         let verification = match outcome.ended {
             Ended::Abandoned => None,
             _ => {
@@ -681,9 +687,16 @@ fn block_record(
     }
 }
 
-fn dead_letters(number: usize, cell: &str, outcome: &BlockOutcome) -> Vec<serde_json::Value> {
+fn dead_letters(
+    number: usize,
+    cell: &str,
+    outcome: &BlockOutcome,
+    generator: &Generator,
+) -> Vec<serde_json::Value> {
     let letter = |rejection: &engine::Rejection| {
+        let first = rejection.rows.first().map(|range| generator.name_of(range.start));
         serde_json::json!({
+            "first": first,
             "block": number,
             "cell": cell,
             "rows": rejection.rows,

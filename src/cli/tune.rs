@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{
     Exit, UsageError,
     args::Tune,
-    run::{read, read_ddl, resolve},
+    run::{locate_csv, read, read_ddl, resolve},
     runner::{self, Job, Search},
 };
 use crate::{
@@ -39,6 +39,7 @@ pub(super) fn run(arguments: &Tune) -> anyhow::Result<Exit> {
             steer(&mut scenario, arguments)?;
             let mut plan = resolve(&file, &scenario)?;
             read_ddl(&mut plan, path.parent().unwrap_or(Path::new("")))?;
+            locate_csv(&mut plan, path.parent());
             let command = format!("tune {}", path.display());
             (plan, command, scenario.target.url, Some(file.source))
         }

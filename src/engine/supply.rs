@@ -129,11 +129,11 @@ fn spawn_builder(
         let mut start = rows.start;
         while start < rows.end {
             let end = rows.end.min(start.saturating_add(chunk_rows));
-            let chunk = Arc::new(generator.build(RowRange { start, end }));
+            let chunk = Arc::new(generator.build_some(RowRange { start, end }));
+            start = chunk.range.end;
             if sender.send_blocking(chunk).is_err() {
                 return; // The block is over.
             }
-            start = end;
         }
     };
     let builder = std::thread::Builder::new().name("rows".to_owned()).spawn(build);

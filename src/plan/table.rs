@@ -2,7 +2,7 @@
 
 use super::{CellPlan, Plan, PlanError};
 use crate::{
-    rows::{Distribution, Generator},
+    rows::{CsvHeader, CsvProgress, CsvSettings, Distribution, Generator, OnBadLine},
     scenario::{self, Scenario},
     strategy::{PARAMETERS_MAX, Strategy},
     target::{ColumnRule, ForeignKeys, TableInfo, TableSettings, TableSource, Triggers},
@@ -59,6 +59,13 @@ pub(super) fn resolve(scenario: &Scenario) -> Result<TableSettings, PlanError> {
         _ => ForeignKeys::Refuse,
     };
     let columns = resolve_columns(&scenario.columns)?;
+    let csv = resolve_csv(&scenario.rows, is_article)?;
+    if csv.is_some()
+        && let Some(number) = columns.iter().position(|rule| !rule.is_left_out)
+    {
+        let problem = "the file says what the values are; only `left_out` goes with `rows.csv`";
+        return Err(PlanError::new(format!("columns[{number}]"), problem));
+    }
     Ok(TableSettings {
         name,
         unlogged,
@@ -66,7 +73,59 @@ pub(super) fn resolve(scenario: &Scenario) -> Result<TableSettings, PlanError> {
         source,
         foreign_keys,
         columns,
+        csv,
     })
+}
+
+fn resolve_csv(rows: &scenario::Rows, is_article: bool) -> Result<Option<CsvSettings>, PlanError> {
+    let Some(file) = &rows.csv else {
+        for (key, is_there) in [
+            ("header", rows.header.is_some()),
+            ("delimiter", rows.delimiter.is_some()),
+            ("null_text", rows.null_text.is_some()),
+            ("on_bad_line", rows.on_bad_line.is_some()),
+        ] {
+            if is_there {
+                let problem = "says how a file is read; name it with `rows.csv`";
+                return Err(PlanError::new(format!("rows.{key}"), problem));
+            }
+        }
+        return Ok(None);
+    };
+    if is_article {
+        let problem = "rows of your own need a table of your own: name one with `table.ddl` or \
+                       `table.like`";
+        return Err(PlanError::new("rows.csv", problem));
+    }
+    let delimiter = rows.delimiter.as_deref().unwrap_or(",");
+    let mut characters = delimiter.chars();
+    let delimiter = match (characters.next(), characters.next()) {
+        (Some(only), None) if only.is_ascii() && !"\"\r\n\0".contains(only) => only,
+        _ => {
+            let problem = "expected one ASCII character, and no quote or line end";
+            return Err(PlanError::new("rows.delimiter", problem));
+        }
+    };
+    let null = rows.null_text.clone().unwrap_or_default();
+    if null.contains(['"', '\r', '\n', delimiter]) {
+        let problem = "expected a text without delimiter, quote and line end";
+        return Err(PlanError::new("rows.null_text", problem));
+    }
+    Ok(Some(CsvSettings {
+        file: file.clone(),
+        path: file.into(),
+        header: match rows.header {
+            Some(false) => CsvHeader::TableOrder,
+            _ => CsvHeader::Names,
+        },
+        delimiter,
+        null,
+        on_bad_line: match rows.on_bad_line.unwrap_or_default() {
+            scenario::OnBadLine::Error => OnBadLine::Error,
+            scenario::OnBadLine::Skip => OnBadLine::Skip,
+        },
+        progress: CsvProgress::default(),
+    }))
 }
 
 fn resolve_source(table: &scenario::Table) -> Result<TableSource, PlanError> {
@@ -185,6 +244,7 @@ impl Plan {
     pub fn fit(&mut self, table: &TableInfo) -> Result<(), PlanError> {
         self.table.name.clone_from(&table.name);
         self.rows_max = table.rows_max;
+        self.csv.clone_from(&table.csv);
         let mut notes = Vec::new();
         for (number, cell) in self.cells.iter_mut().enumerate() {
             fit_cell(&format!("cells[{number}]"), cell, table, &mut notes)?;
@@ -227,8 +287,24 @@ fn fit_cell(
         }
     }
     let Some(most) = table.rows_max else { return Ok(()) };
-    match cell.stop.rows {
-        Some(rows) if most < rows => {
+    match (cell.stop.rows, &table.csv) {
+        (Some(rows), Some(csv)) if most < rows => {
+            let problem = format!(
+                "{} has {most} rows; use fewer, or remove the key: the default is all of them",
+                csv.file
+            );
+            return Err(PlanError::new(format!("{key}.stop.rows"), problem));
+        }
+        (None, Some(csv)) => {
+            cell.stop.rows = Some(most);
+            if cell.stop.seconds.is_some() {
+                notes.push(format!(
+                    "{}: ends with the last of the {most} rows of {}, if its time is not over before",
+                    cell.name, csv.file
+                ));
+            }
+        }
+        (Some(rows), None) if most < rows => {
             let problem = format!(
                 "UNIQUE columns of `{}` have values for {most} rows; use fewer rows, or a wider \
                  `range` in [[columns]]",
@@ -236,8 +312,8 @@ fn fit_cell(
             );
             return Err(PlanError::new(format!("{key}.stop.rows"), problem));
         }
-        Some(_) => (),
-        None => {
+        (Some(_), _) => (),
+        (None, None) => {
             cell.stop.rows = Some(most);
             notes.push(format!(
                 "{}: ends after {most} rows: UNIQUE columns have no more",
@@ -251,6 +327,7 @@ fn fit_cell(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::CsvFacts;
 
     fn resolve(text: &str) -> Result<Plan, PlanError> {
         let text = format!(
@@ -264,6 +341,7 @@ mod tests {
     #[test]
     fn a_table_of_ones_own_is_described_without_contradictions() {
         let rule = |keys: &str| format!("table.ddl = \"a.sql\"\n[[columns]]\nname = \"a\"\n{keys}");
+        let csv = |keys: &str| format!("table.ddl = \"a.sql\"\n[rows]\ncsv = \"a.csv\"\n{keys}");
         for (text, key, problem) in [
             ("table = { ddl = \"a.sql\", like = \"b\" }".to_owned(), "table.like", "not both"),
             ("table = { name = \"a\", like = \"b\" }".to_owned(), "table.name", "names the table"),
@@ -282,6 +360,12 @@ mod tests {
             (rule("values = [1]\nrange = [1, 2]"), "columns[0].values", "remove `range`"),
             (rule("left_out = true\nlength = [1, 2]"), "columns[0].left_out", "remove the other"),
             (rule("[[columns]]\nname = \"a\""), "columns[1].name", "already"),
+            ("rows.csv = \"a.csv\"".to_owned(), "rows.csv", "name one with `table.ddl`"),
+            ("rows.null_text = \"x\"".to_owned(), "rows.null_text", "name it with `rows.csv`"),
+            (csv("delimiter = \";;\""), "rows.delimiter", "one ASCII character"),
+            (csv("delimiter = \"\\n\""), "rows.delimiter", "one ASCII character"),
+            (csv("null_text = \"a,b\""), "rows.null_text", "without delimiter"),
+            (csv("\n[[columns]]\nname = \"a\"\nvalues = [1]"), "columns[0]", "only `left_out`"),
         ] {
             let error = resolve(&text).expect_err(&text);
             assert_eq!(error.key, key, "{text}: {error}");
@@ -316,6 +400,27 @@ mod tests {
         assert!(plan.notes[0].contains("a go as texts"), "{:?}", plan.notes);
         plan.cells[0].returning = true;
         assert_eq!(plan.fit(&table).unwrap_err().key, "cells[0].returning");
+    }
+
+    #[test]
+    fn blocks_end_with_the_file() {
+        let csv = CsvFacts { file: "a.csv".to_owned(), rows: 70, ..CsvFacts::default() };
+        let table = TableInfo { rows_max: Some(70), csv: Some(csv), ..TableInfo::default() };
+        for (keys, expected, notes) in [
+            ("", Some(70), 0),
+            ("stop.rows = 70\n", Some(70), 0),
+            ("stop.rows = 9\n", Some(9), 0),
+            ("stop.seconds = 1.0\n", Some(70), 1),
+        ] {
+            let text = format!("{keys}table.ddl = \"a.sql\"\nrows.csv = \"a.csv\"");
+            let mut plan = resolve(&text).unwrap();
+            plan.fit(&TableInfo { columns: 2, ..table.clone() }).unwrap();
+            assert_eq!((plan.cells[0].stop.rows, plan.notes.len()), (expected, notes), "{keys}");
+            assert_eq!(plan.csv, table.csv);
+        }
+        let text = "stop.rows = 71\ntable.ddl = \"a.sql\"\nrows.csv = \"a.csv\"";
+        let error = resolve(text).unwrap().fit(&TableInfo { columns: 2, ..table }).unwrap_err();
+        assert!(error.problem.contains("a.csv has 70 rows"), "{error}");
     }
 
     #[test]

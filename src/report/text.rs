@@ -53,6 +53,7 @@ pub fn write_within(
     write_verdict(columns, verdict, out)?;
     write_section(columns, "Why", &verdict.reasons, out)?;
     write_section(columns, "Caveats", &verdict.caveats, out)?;
+    write_section(columns, "Lines", &verdict.own_rows, out)?;
     write_section(columns, "Notes", &record.notes, out)
 }
 

@@ -1,4 +1,5 @@
-//! The row at an index: a pure function of (seed, index), built in columns, a chunk at a time.
+//! The row at an index: a pure function of (seed, index), or a line of the user's own file; built in
+//! columns, a chunk at a time.
 //!
 //! Every strategy gets the same rows. They are built outside the measured path; what a strategy
 //! makes of them (parameters, arrays, COPY lines) is encoding, and inside it.
@@ -11,8 +12,11 @@
 //! the form in which the server would return it.
 
 mod article;
+pub mod calendar;
 mod check;
+mod csv;
 mod kind;
+pub mod numeric_text;
 mod range;
 mod table;
 
@@ -20,6 +24,10 @@ use std::sync::Arc;
 
 pub use self::{
     check::{Checker, Finding, Verification},
+    csv::{
+        CsvColumn, CsvError, CsvFacts, CsvHeader, CsvProgress, CsvRows, CsvSent, CsvSettings,
+        Expected, OnBadLine, put_value,
+    },
     kind::{ColumnKind, ColumnSpec, SqlType},
     range::{RowRange, RowSet},
     table::{
@@ -63,9 +71,36 @@ impl BinaryColumn {
         BinaryColumn { kind, bytes: Vec::new(), ends: Vec::new(), nulls: Vec::new() }
     }
 
+    fn with_capacity(kind: Arc<ColumnKind>, rows: usize) -> BinaryColumn {
+        BinaryColumn { ends: Vec::with_capacity(rows), ..BinaryColumn::new(kind) }
+    }
+
     /// Returns what the values look like.
     pub fn kind(&self) -> &ColumnKind {
         &self.kind
+    }
+
+    /// Appends the value that `write` appends to the bytes, or nothing if it cannot.
+    fn try_push<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.push(|_| true);
+        Ok(())
+    }
+
+    /// Takes values off until there are so many.
+    fn truncate(&mut self, rows: usize) {
+        if rows < self.ends.len() {
+            self.ends.truncate(rows);
+            self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
+            self.nulls.truncate(rows.div_ceil(64));
+            if let (true, Some(last)) = (self.nulls.len() * 64 > rows, self.nulls.last_mut()) {
+                *last &= (1 << (rows % 64)) - 1;
+            }
+        }
     }
 
     /// Appends the value that `write` appends to the bytes, or NULL if it returns `false`.
@@ -170,7 +205,11 @@ pub struct Generator {
 enum Rows {
     Article,
     Table(Arc<TableRows>),
+    Csv(CsvRows),
 }
+
+/// Bytes of a CSV file that become one chunk, at most.
+const CHUNK_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 impl Generator {
     /// Creates a generator of the article's users.
@@ -183,11 +222,54 @@ impl Generator {
         Generator { seed, rows: Rows::Table(Arc::new(rows)) }
     }
 
+    /// Creates a generator of the lines of a file, which know of no seed.
+    pub fn csv(rows: CsvRows) -> Generator {
+        Generator { seed: 0, rows: Rows::Csv(rows) }
+    }
+
+    /// Leaves columns out of what is compared: those that a trigger changes.
+    #[must_use]
+    pub fn without_comparing(self, columns: &[usize]) -> Generator {
+        let rows = match self.rows {
+            Rows::Article => Rows::Article,
+            Rows::Table(rows) => {
+                Rows::Table(Arc::new(TableRows::clone(&rows).without_comparing(columns)))
+            }
+            Rows::Csv(rows) => Rows::Csv(rows.without_comparing(columns)),
+        };
+        Generator { rows, ..self }
+    }
+
+    /// Returns what the user's own file was found to hold, if rows are its lines.
+    pub fn csv_facts(&self) -> Option<&CsvFacts> {
+        match &self.rows {
+            Rows::Csv(rows) => Some(rows.facts()),
+            Rows::Article | Rows::Table(_) => None,
+        }
+    }
+
+    /// Says what is wrong with the user's own file since the run began, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        match &self.rows {
+            Rows::Csv(rows) => rows.fault(),
+            Rows::Article | Rows::Table(_) => None,
+        }
+    }
+
+    /// Names a row for people: by its line, if it has one.
+    pub fn name_of(&self, index: u64) -> String {
+        match &self.rows {
+            Rows::Csv(rows) => rows.name_of(index),
+            Rows::Article | Rows::Table(_) => format!("row {index}"),
+        }
+    }
+
     /// Returns the columns that are sent with every row.
     pub fn columns(&self) -> &Arc<[ColumnSpec]> {
         match &self.rows {
             Rows::Article => article::columns(),
             Rows::Table(rows) => rows.specs(),
+            Rows::Csv(rows) => rows.specs(),
         }
     }
 
@@ -197,11 +279,12 @@ impl Generator {
         Generator { seed, ..self.clone() }
     }
 
-    /// Returns how many rows there can be, if UNIQUE columns set a limit.
+    /// Returns how many rows there can be, if UNIQUE columns or the end of a file set a limit.
     pub fn rows_max(&self) -> Option<u64> {
         match &self.rows {
             Rows::Article => None,
             Rows::Table(rows) => rows.rows_max(),
+            Rows::Csv(rows) => Some(rows.rows()),
         }
     }
 
@@ -210,6 +293,7 @@ impl Generator {
         match &self.rows {
             Rows::Article => &[0, 1, 2, 3],
             Rows::Table(rows) => rows.compared(),
+            Rows::Csv(rows) => rows.compared(),
         }
     }
 
@@ -221,6 +305,7 @@ impl Generator {
                 true
             }
             Rows::Table(rows) => rows.write_value(self.seed, index, column, out),
+            Rows::Csv(rows) => rows.write_value(index, column, out),
         }
     }
 
@@ -229,6 +314,15 @@ impl Generator {
         match &self.rows {
             Rows::Article => article::build(self.seed, range),
             Rows::Table(rows) => rows.build(self.seed, range),
+            Rows::Csv(rows) => rows.build(range, usize::MAX),
+        }
+    }
+
+    /// Builds the rows of `range`, or of its beginning where lines are long: at least one row.
+    pub fn build_some(&self, range: RowRange) -> Chunk {
+        match &self.rows {
+            Rows::Csv(rows) => rows.build(range, CHUNK_BYTES_MAX),
+            Rows::Article | Rows::Table(_) => self.build(range),
         }
     }
 
@@ -237,6 +331,8 @@ impl Generator {
         match &self.rows {
             Rows::Article => Some(article::KEY_COLUMN),
             Rows::Table(rows) => rows.key(),
+            // That no two of them are the same is not known, and an index over them would grow.
+            Rows::Csv(_) => None,
         }
     }
 
@@ -251,6 +347,7 @@ impl Generator {
         match &self.rows {
             Rows::Article => article::index_of_email(key),
             Rows::Table(rows) => rows.index_of(key),
+            Rows::Csv(_) => None,
         }
     }
 }

@@ -169,6 +169,30 @@ pub enum Distribution {
 pub struct Rows {
     /// What a row is. Default `article_user`: (name, email, age, created_at), id by the server.
     pub kind: Option<RowKind>,
+    /// A CSV file of your own rows, from this file's folder, for a table of your own. Each line is a
+    /// row, in the order of the file; `stop` defaults to the end of the file.
+    pub csv: Option<String>,
+    /// With `csv`: whether the first line names the columns, in any order. Default `true`; `false` takes
+    /// the fields for the table's columns in their order.
+    pub header: Option<bool>,
+    /// With `csv`: what stands between fields. Default `,`.
+    pub delimiter: Option<String>,
+    /// With `csv`: what a field without quotes says that is NULL. Default: nothing, as in
+    /// `COPY … (FORMAT csv)`.
+    pub null_text: Option<String>,
+    /// With `csv`: what becomes of a line that cannot be read. Default `error`.
+    pub on_bad_line: Option<OnBadLine>,
+}
+
+/// What becomes of a line that cannot be read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadLine {
+    /// All such lines are counted, the first few are shown, and no row is inserted.
+    #[default]
+    Error,
+    /// They are counted, the first few are shown, and they are left out.
+    Skip,
 }
 
 /// What a row is.

@@ -13,7 +13,7 @@ use std::{future::Future, ops::DerefMut, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    rows::{Distribution, Generator, RowSet, RowSlice, Verification},
+    rows::{CsvFacts, CsvSettings, Distribution, Generator, RowSet, RowSlice, Verification},
     strategy::Strategy,
 };
 
@@ -35,6 +35,9 @@ pub struct TableSettings {
     /// How values of some columns are made.
     #[serde(default)]
     pub columns: Vec<ColumnRule>,
+    /// The file whose lines are the rows, in place of rows that are made up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvSettings>,
 }
 
 /// Where a table comes from.
@@ -91,8 +94,10 @@ pub struct TableInfo {
     pub columns: usize,
     /// Columns sent that are arrays, by name.
     pub arrays: Vec<String>,
-    /// How many rows UNIQUE columns let there be, if not any number.
+    /// How many rows UNIQUE columns let there be, or the file holds, if not any number.
     pub rows_max: Option<u64>,
+    /// What the user's own file was found to hold.
+    pub csv: Option<CsvFacts>,
     /// Whether there is a column for `RETURNING` to ask back.
     pub has_key: bool,
     /// What a reader of the numbers should know.

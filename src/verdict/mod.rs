@@ -6,6 +6,7 @@ mod calibration;
 mod cells;
 mod check;
 pub mod compare;
+mod own_rows;
 pub(crate) mod settings;
 mod tuning;
 mod words;
@@ -41,6 +42,9 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// What a reader should doubt, in sentences.
     pub caveats: Vec<String>,
+    /// What became of each line of the user's own file, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_rows: Vec<String>,
     /// What a search for the best setting came to, if the run is one and its search is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuning: Option<Tuning>,
@@ -168,6 +172,7 @@ impl Verdict {
             answer: words::answer(record, &cells, &claims, baseline),
             reasons: words::reasons(record, &cells, baseline),
             caveats: words::caveats(record, &cells),
+            own_rows: own_rows::account(record),
             cells,
             claims,
             baseline,

@@ -43,7 +43,8 @@ pub(crate) fn stop(stop: Stop) -> String {
     let rows = stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
     let seconds = stop.seconds.map(|seconds| format!("{} s", number(seconds)));
     let ends: Vec<String> = rows.into_iter().chain(seconds).collect();
-    ends.join(" or ")
+    // Of a file, how many rows there are is known once it was looked through.
+    if ends.is_empty() { "end of the file".to_owned() } else { ends.join(" or ") }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod check_words;
 mod cluster;
 mod command_line;
 mod compare;
+mod csv;
 mod frozen;
 mod own_table;
 mod postgres;

@@ -176,6 +176,9 @@ pub(crate) async fn own_target(
     if let TableSource::Ddl { text, .. } = &mut table.source {
         ddl.clone_into(text);
     }
+    if let Some(csv) = &mut table.csv {
+        csv.path = csv.file.clone().into();
+    }
     let target = PgTarget::connect(options, &unique(), &table).await?;
     target.reset_table().await?;
     Ok(target)

@@ -209,6 +209,7 @@ fn side(what: &What, arguments: &Check) -> anyhow::Result<Side> {
     let mut plan = resolve_plan(&file, &scenario)?;
     plan.blocks.clear();
     plan.cells.iter_mut().for_each(|cell| cell.stop.rows = None);
+    run::locate_csv(&mut plan, Some(folder.as_path()).filter(|_| table.csv.is_none()));
     let mut label = what.words();
     let mut url = scenario.target.url;
     match what {

@@ -196,13 +196,19 @@ impl<O: Open> Checker<'_, O> {
             anyhow::bail!("{}: operations in flight did not end, and were abandoned", arm.name());
         }
         if is_full {
-            let problem = format!(
-                "{}: UNIQUE columns of the table have values for {} rows, fewer than one block \
-                 inserts; give them a wider `range` in [[columns]], or make blocks shorter \
-                 (--block-max)",
-                arm.name(),
-                outcome.confirmed.row_count(),
-            );
+            let (name, rows) = (arm.name(), outcome.confirmed.row_count());
+            let problem = match &self.record.arms.of(arm).plan.csv {
+                Some(csv) => format!(
+                    "{name}: {} has {rows} rows, fewer than one block inserts; make blocks shorter \
+                     (--block-max)",
+                    csv.file
+                ),
+                None => format!(
+                    "{name}: UNIQUE columns of the table have values for {rows} rows, fewer than one \
+                     block inserts; give them a wider `range` in [[columns]], or make blocks \
+                     shorter (--block-max)"
+                ),
+            };
             return Err(UsageError(problem).into());
         }
         Ok(lost == 0 && outcome.ended == Ended::Done)

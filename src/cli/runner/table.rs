@@ -1,11 +1,31 @@
 //! Fits a plan to the user's own table, and says where in the scenario something is wrong with it.
 
-use super::UsageError;
+use std::{convert::Infallible, time::Duration};
+
+use super::{Progress, UsageError};
 use crate::{
+    clock,
     plan::Plan,
+    rows::CsvSettings,
     scenario::Source,
     target::{Target, TargetError},
 };
+
+/// A file that is looked through for longer is worth a word.
+const QUIET: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Says how far the first pass over the user's file has come.
+pub(in crate::cli) async fn tell(csv: Option<&CsvSettings>, progress: &Progress) -> Infallible {
+    let Some(csv) = csv else { return std::future::pending().await };
+    clock::sleep(QUIET).await;
+    loop {
+        if let Some(share) = csv.progress.share() {
+            progress.say(&format!("looking through {}: {:.0} %", csv.file, share * 100.0));
+        }
+        clock::sleep(LOOK).await;
+    }
+}
 
 /// Fits the plan to the table, which is known now.
 pub(in crate::cli) fn fit(

@@ -59,7 +59,7 @@ impl Keyed {
         }
     }
 
-    pub(super) fn needs_second_pass(&self) -> bool {
+    pub(super) fn needs_another_pass(&self) -> bool {
         if self.seen.is_some() {
             return false;
         }

@@ -3,7 +3,7 @@
 //! Where a column names its row, each row read is compared with the row that its key names, and the
 //! multiset of keys with the plan's ([`Keyed`]). Where none does, the multiset of whole rows is
 //! compared ([`Content`]). Either way the first pass holds a few sums, whatever the number of rows;
-//! only a table that fails is read again, to name what is wrong.
+//! only a table that fails is read again, to name what is wrong: once, or in parts.
 //!
 //! Compared are the values that were sent. Columns that the server makes (identity, default,
 //! generated) are not, nor those that a trigger was seen to change.
@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::{content::Content, keyed::Keyed};
-use super::{Generator, RowSet};
+use super::{Generator, RowRange, RowSet, Value};
 
+/// Rows that are built at once to be compared.
+const ROWS_AT_ONCE: u64 = 4_096;
 /// Examples kept of each kind of finding.
 const EXAMPLES_MAX: usize = 5;
 
@@ -130,7 +132,7 @@ impl Checker {
         })
     }
 
-    /// Creates the checker of a second pass over the same table, which names each row.
+    /// Creates the checker of another pass over the same table, which names rows.
     #[must_use]
     pub fn again(self) -> Checker {
         Checker(match self.0 {
@@ -147,11 +149,11 @@ impl Checker {
         }
     }
 
-    /// Returns whether a second pass is needed to say what is wrong.
-    pub fn needs_second_pass(&mut self) -> bool {
+    /// Returns whether another pass is needed to say what is wrong.
+    pub fn needs_another_pass(&mut self) -> bool {
         match &mut self.0 {
-            Method::Keyed(keyed) => keyed.needs_second_pass(),
-            Method::Content(content) => content.needs_second_pass(),
+            Method::Keyed(keyed) => keyed.needs_another_pass(),
+            Method::Content(content) => content.needs_another_pass(),
         }
     }
 
@@ -210,15 +212,34 @@ impl Task {
         hash
     }
 
-    /// Returns the hash of the content that row `index` is expected to have.
-    fn expected_hash(&mut self, index: u64) -> u128 {
-        self.scratch.clear();
-        for &column in self.generator.compared() {
-            self.value.clear();
-            let is_there = self.generator.write_value(index, column, &mut self.value);
-            put_field(&mut self.scratch, is_there.then_some(&self.value[..]));
+    /// Hands over each row of a set with the hash of the content that it is expected to have.
+    fn for_each(&mut self, of: impl Fn(&Task) -> &RowSet, mut take: impl FnMut(u64, u128)) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for range in of(self).ranges() {
+            let mut start = range.start;
+            while start < range.end {
+                let end = range.end.min(start + ROWS_AT_ONCE);
+                let chunk = self.generator.build_some(RowRange { start, end });
+                for (row, index) in (chunk.range.start..chunk.range.end).enumerate() {
+                    scratch.clear();
+                    for &column in self.generator.compared() {
+                        put_value(&mut scratch, chunk.columns[column].value(row));
+                    }
+                    take(index, xxh3_128(&scratch));
+                }
+                start = chunk.range.end;
+            }
         }
-        xxh3_128(&self.scratch)
+        self.scratch = scratch;
+    }
+
+    /// Returns the compared values of row `index`.
+    fn values(&self, index: u64) -> Vec<Option<Vec<u8>>> {
+        let value = |&column: &usize| {
+            let mut value = Vec::new();
+            self.generator.write_value(index, column, &mut value).then_some(value)
+        };
+        self.generator.compared().iter().map(value).collect()
     }
 
     /// Returns the sum of the hashes of all rows expected; made once.
@@ -226,10 +247,8 @@ impl Task {
         if let Some(&sum) = self.expected_sum.get() {
             return sum;
         }
-        let expected = std::mem::take(&mut self.expected);
-        let hashes = indexes(&expected).map(|index| self.expected_hash(index));
-        let sum = hashes.fold(0, u128::wrapping_add);
-        self.expected = expected;
+        let mut sum: u128 = 0;
+        self.for_each(|task| &task.expected, |_, hash| sum = sum.wrapping_add(hash));
         *self.expected_sum.get_or_init(|| sum)
     }
 
@@ -261,6 +280,16 @@ impl Task {
     }
 }
 
+fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Int8(number) | Value::TimestampTz(number) => {
+            put_field(out, Some(&number.to_be_bytes()));
+        }
+        Value::Text(bytes) | Value::Binary(_, bytes) => put_field(out, Some(bytes)),
+        Value::Null => put_field(out, None),
+    }
+}
+
 fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     let length = field.map_or(u32::MAX, |field| u32::try_from(field.len()).unwrap_or(u32::MAX));
     out.extend_from_slice(&length.to_be_bytes());
@@ -274,7 +303,6 @@ fn indexes(set: &RowSet) -> impl Iterator<Item = u64> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::{RowRange, Value};
 
     type Row = [Vec<u8>; 4];
 
@@ -305,7 +333,7 @@ mod tests {
             }
         };
         feed(&mut checker);
-        if checker.needs_second_pass() {
+        while checker.needs_another_pass() {
             checker = checker.again();
             feed(&mut checker);
         }

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     rows::{
-        Bound, ColumnFacts, ColumnKind, Generator, Limit, Limits, Maker, RowRange, TableError,
-        TableRows, TypeShape, conditions,
+        Bound, ColumnFacts, ColumnKind, CsvColumn, CsvRows, CsvSent, CsvSettings, Generator, Limit,
+        Limits, Maker, RowRange, TableError, TableRows, TypeShape, conditions,
     },
     strategy::quoted,
     target::{
@@ -51,6 +51,7 @@ impl OwnTable {
             columns: columns.len(),
             arrays: arrays.map(|column| column.name.clone()).collect(),
             rows_max: self.generator.rows_max(),
+            csv: self.generator.csv_facts().cloned(),
             has_key: self.key.is_some(),
             notes: self.notes.clone(),
         }
@@ -93,10 +94,11 @@ pub(super) async fn make(
     }
 
     let facts = catalog::read(client, oid).await.map_err(|error| failed(&error))?;
-    let plan = RowPlan::new(client, &facts, &settings.columns).await?;
-    let rows = TableRows::new(&plan.columns, &facts.uniques)
-        .map_err(|error| of_column(&settings.columns, error))?;
-    if rows.specs().is_empty() {
+    let (generator, checks) = match &settings.csv {
+        Some(csv) => (from_csv(&facts, csv, &settings.columns, &mut notes).await?, BTreeMap::new()),
+        None => made_up(client, &facts, &settings.columns).await?,
+    };
+    if generator.columns().is_empty() {
         let problem = format!(
             "the server makes every column of `{name}`, so that there is nothing to insert; name \
              columns to be sent in [[columns]]"
@@ -105,15 +107,56 @@ pub(super) async fn make(
     }
     let kept: Vec<u32> = parents.iter().map(|parent| parent.oid).collect();
     let reset = reset(client, schema, &kept).await.map_err(|error| failed(&error))?;
-    let trial = trial::Trial { client, schema, table: &name, reset: &reset, checks: plan.checks };
-    let rows = trial.run(rows, &facts, &mut notes).await?;
-    notes.extend(plan.notes);
-    let generator = Generator::table(0, rows);
+    let trial = trial::Trial { client, schema, table: &name, reset: &reset, checks };
+    let generator = trial.run(generator, &facts, &mut notes).await?;
     // Not the table itself: of a partitioned one, COPY reads only what a query does.
     let compared = verify::compared(&generator);
     let source = format!("(SELECT {compared} FROM {}.{})", quoted(schema), quoted(&name));
     let copy_out = verify::copy_out(&source);
     Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes })
+}
+
+/// Decides how rows are made; returns the CHECKs that they may break, too.
+async fn made_up(
+    client: &Client,
+    facts: &TableFacts,
+    rules: &[ColumnRule],
+) -> Result<(Generator, BTreeMap<String, String>), TargetError> {
+    let plan = RowPlan::new(client, facts, rules).await?;
+    let rows = TableRows::new(&plan.columns, &facts.uniques);
+    let rows = rows.map_err(|error| of_column(rules, error))?;
+    Ok((Generator::table(0, rows), plan.checks))
+}
+
+/// Looks through the user's file, whose lines are to be the rows.
+async fn from_csv(
+    facts: &TableFacts,
+    csv: &CsvSettings,
+    rules: &[ColumnRule],
+    notes: &mut Vec<String>,
+) -> Result<Generator, TargetError> {
+    check_rules(facts, rules)?;
+    // What a trigger fills in need not be in the file.
+    let has_triggers = !facts.triggers.is_empty();
+    let column = |column: &CatalogColumn| {
+        let ColumnFacts { name, facts, is_required, maker } = column.facts.clone();
+        let is_left_out = rules.iter().any(|rule| rule.is_left_out && rule.name == name);
+        let is_sent = match (is_left_out, column.is_never_sent) {
+            (true, _) => CsvSent::LeftOut,
+            (false, true) => CsvSent::Never,
+            (false, false) => CsvSent::IfThere,
+        };
+        let is_required = is_required && !has_triggers;
+        CsvColumn { name, facts, is_required, has_default: maker != Maker::Client, is_sent }
+    };
+    let columns: Vec<CsvColumn> = facts.columns.iter().map(column).collect();
+    let settings = csv.clone();
+    let opened = tokio::task::spawn_blocking(move || CsvRows::open(&settings, &columns)).await;
+    let rows = opened.expect("looking through a file does not panic");
+    let rows = rows.map_err(|error| problem("rows.csv", error.problem))?;
+    let bad = rows.facts().bad_examples.iter();
+    notes.extend(bad.map(|line| format!("left out: {line}")));
+    Ok(Generator::csv(rows))
 }
 
 pub(super) fn failed(error: &Error) -> TargetError {
@@ -358,7 +401,9 @@ fn refuse_foreign_keys(
 ) -> Result<(), TargetError> {
     // The rows of a table of the user's are not to be locked, as a foreign key would.
     let or = match settings.source {
-        TableSource::Ddl { .. } => ", or list the values of its column in [[columns]]",
+        TableSource::Ddl { .. } if settings.csv.is_none() => {
+            ", or list the values of its column in [[columns]]"
+        }
         _ => "",
     };
     for catalog::ForeignKey { name, columns, parent, .. } in foreign_keys {
@@ -420,7 +465,20 @@ struct RowPlan {
     columns: Vec<(ColumnFacts, Limits)>,
     /// CHECKs that rows may break: none of them could be read.
     checks: BTreeMap<String, String>,
-    notes: Vec<String>,
+}
+
+/// Refuses rules for columns that the table does not have.
+fn check_rules(facts: &TableFacts, rules: &[ColumnRule]) -> Result<(), TargetError> {
+    for (number, rule) in rules.iter().enumerate() {
+        if !facts.columns.iter().any(|column| column.facts.name == rule.name) {
+            let names: Vec<&str> =
+                facts.columns.iter().map(|column| column.facts.name.as_str()).collect();
+            let what =
+                format!("the table has no column `{}`; it has {}", rule.name, names.join(", "));
+            return Err(problem(&format!("columns[{number}].name"), what));
+        }
+    }
+    Ok(())
 }
 
 impl RowPlan {
@@ -429,16 +487,8 @@ impl RowPlan {
         facts: &TableFacts,
         rules: &[ColumnRule],
     ) -> Result<RowPlan, TargetError> {
-        let mut plan = RowPlan { columns: Vec::new(), checks: BTreeMap::new(), notes: Vec::new() };
-        for (number, rule) in rules.iter().enumerate() {
-            if !facts.columns.iter().any(|column| column.facts.name == rule.name) {
-                let names: Vec<&str> =
-                    facts.columns.iter().map(|column| column.facts.name.as_str()).collect();
-                let what =
-                    format!("the table has no column `{}`; it has {}", rule.name, names.join(", "));
-                return Err(problem(&format!("columns[{number}].name"), what));
-            }
-        }
+        check_rules(facts, rules)?;
+        let mut plan = RowPlan { columns: Vec::new(), checks: BTreeMap::new() };
         for column in &facts.columns {
             let rule = rules.iter().position(|rule| rule.name == column.facts.name);
             let mut facts = column.facts.clone();

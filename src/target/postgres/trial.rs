@@ -12,7 +12,7 @@ use super::{
     session::Encoded,
 };
 use crate::{
-    rows::{Generator, RowRange, RowSlice, TableRows},
+    rows::{Generator, RowRange, RowSlice},
     strategy::{Parameters, Shape, copy_binary, quoted, single_row},
     target::TargetError,
 };
@@ -33,19 +33,18 @@ pub(super) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Tries `rows` out; returns them without comparing the columns that triggers change.
+    /// Tries rows out; returns what makes them, without comparing the columns that triggers change.
     pub(super) async fn run(
         &self,
-        rows: TableRows,
+        generator: Generator,
         facts: &TableFacts,
         notes: &mut Vec<String>,
-    ) -> Result<TableRows, TargetError> {
-        let generator = Generator::table(0, rows.clone());
+    ) -> Result<Generator, TargetError> {
         // What would be looked at when the transaction commits is looked at at once.
         let begin = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE";
         self.client.batch_execute(begin).await.map_err(|error| failed(&error))?;
         let changed = self.one_by_one(&generator, facts).await?;
-        self.all_at_once(&generator).await?;
+        self.all_at_once(&generator, notes).await?;
         let reset = self.client.batch_execute(self.reset).await;
         reset.map_err(|error| self.problem(format!("it cannot be emptied: {}", said(&error))))?;
         let who = format!("inserting into `{}` (its triggers or defaults)", self.table);
@@ -58,13 +57,13 @@ impl Trial<'_> {
         }
         if !changed.is_empty() {
             let names: Vec<&str> =
-                changed.iter().map(|&column| rows.specs()[column].name.as_str()).collect();
+                changed.iter().map(|&column| generator.columns()[column].name.as_str()).collect();
             let (names, triggers) = (names.join(", "), facts.triggers.join(", "));
             notes.push(format!(
                 "columns that a trigger ({triggers}) changes are not compared: {names}"
             ));
         }
-        Ok(rows.without_comparing(&changed))
+        Ok(generator.without_comparing(&changed))
     }
 
     /// Returns the columns that do not come back as they were sent.
@@ -83,12 +82,22 @@ impl Trial<'_> {
         let query = client.prepare(&query).await.map_err(|error| failed(&error))?;
         let mut parameters = Parameters::default();
         let mut changed = Vec::new();
+        let (mut taken, mut refused) = (0, None);
+        let undo = "ROLLBACK TO trial; RELEASE trial";
         for index in 0..SINGLE_ROWS.min(generator.rows_max().unwrap_or(SINGLE_ROWS)) {
             parameters.clear();
             parameters.push_rows(&slice(generator, index, index + 1));
             let all = (0..parameters.count()).map(|place| Encoded(parameters.get(place)));
             client.batch_execute("SAVEPOINT trial").await.map_err(|error| failed(&error))?;
-            client.execute_raw(&statement, all).await.map_err(|error| self.refused(&error))?;
+            if let Err(error) = client.execute_raw(&statement, all).await {
+                if !is_refusal_of_a_line(generator, &error) {
+                    return Err(self.refused(&error));
+                }
+                refused = refused.or(Some((index, error)));
+                client.batch_execute(undo).await.map_err(|error| failed(&error))?;
+                continue;
+            }
+            taken += 1;
             let found = client.query(&query, &[]).await.map_err(|error| failed(&error))?;
             let [row] = found.as_slice() else {
                 return Err(self.problem(format!(
@@ -98,8 +107,14 @@ impl Trial<'_> {
                 )));
             };
             changed.extend(different(generator, index, row));
-            let undo = "ROLLBACK TO trial; RELEASE trial";
             client.batch_execute(undo).await.map_err(|error| failed(&error))?;
+        }
+        if let (0, Some((index, error))) = (taken, &refused) {
+            return Err(self.problem(format!(
+                "it takes none of the first rows of the file; {}: {}",
+                generator.name_of(*index),
+                said(error)
+            )));
         }
         changed.sort_unstable();
         changed.dedup();
@@ -107,16 +122,37 @@ impl Trial<'_> {
             let name = &columns[column].name;
             return Err(self.problem(format!(
                 "column `{name}` does not come back as it was sent, so that it cannot be checked; \
-                 list values for it with [[columns]], as the server would print them"
+                 {}",
+                match generator.csv_facts() {
+                    Some(_) => "leave it out with `left_out = true` in [[columns]]",
+                    None => "list values for it with [[columns]], as the server would print them",
+                }
             )));
         }
         Ok(changed)
     }
 
-    async fn all_at_once(&self, generator: &Generator) -> Result<(), TargetError> {
+    async fn all_at_once(
+        &self,
+        generator: &Generator,
+        notes: &mut Vec<String>,
+    ) -> Result<(), TargetError> {
+        let begin = self.client.batch_execute("SAVEPOINT trial").await;
+        begin.map_err(|error| failed(&error))?;
         let end = ROWS.min(generator.rows_max().unwrap_or(ROWS));
         let copied = copy(self.client, self.table, generator, RowRange { start: 0, end }).await;
-        copied.map_err(|error| self.refused(&error))
+        match copied {
+            Err(error) if is_refusal_of_a_line(generator, &error) => {
+                notes.push(format!(
+                    "the server refuses a row among the first {end} of the file: {}; what it refuses \
+                     ends a block, unless the cell says `on_error = \"collect\"`",
+                    said(&error)
+                ));
+                let undo = self.client.batch_execute("ROLLBACK TO trial").await;
+                undo.map_err(|error| failed(&error))
+            }
+            other => other.map_err(|error| self.refused(&error)),
+        }
     }
 
     fn problem(&self, problem: String) -> TargetError {
@@ -153,6 +189,13 @@ impl Trial<'_> {
         };
         self.problem(format!("it does not take a row of those made up for it: {said}{advice}"))
     }
+}
+
+/// Lines of a file that the server refuses, as data or by a constraint, are a result: they are counted
+/// when they are inserted. Source: PostgreSQL manual, "Error Codes", classes 22 and 23.
+fn is_refusal_of_a_line(generator: &Generator, error: &Error) -> bool {
+    let class = error.code().map(|code| &code.code()[..2]);
+    generator.csv_facts().is_some() && matches!(class, Some("22" | "23"))
 }
 
 /// Copies some rows into a table of the schema.

@@ -17,7 +17,7 @@ pub(super) async fn verify(
 ) -> Result<Verification, Error> {
     let mut checker = Checker::new(generator.clone(), confirmed, in_doubt);
     read(admin, copy, &mut checker).await?;
-    if checker.needs_second_pass() {
+    while checker.needs_another_pass() {
         checker = checker.again();
         read(admin, copy, &mut checker).await?;
     }
