@@ -74,8 +74,6 @@ pub struct Pilot {
     mode: Mode,
     /// The best place known.
     home: Cell,
-    /// The fastest place of the last survey, whatever the model says of it.
-    surveyed_best: Option<Cell>,
     /// Whether the first survey is over.
     is_settled: bool,
     /// The last window at home, if nothing came between but a probe.
@@ -107,7 +105,6 @@ impl Pilot {
             step: Step::Home,
             mode: Mode::Search,
             home: Cell { batch: 0, workers: 0 },
-            surveyed_best: None,
             is_settled: false,
             last_home: None,
             away: None,

@@ -47,7 +47,7 @@ const SCOUTS: [(isize, isize); 11] = [
 /// What is taken where nothing was measured, scouted first: whoever tunes must not lose to it.
 const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// A scout may be predicted this far above the limit, once.
-const SCOUT_SLACK: f64 = 1.05;
+const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
 const SCOUT_LOSS_MAX: f64 = 0.7;
 /// Time in which a place is scouted once.
@@ -60,7 +60,7 @@ const SEARCH_PROBES: u32 = 6;
 const URGENT_PROBES: u32 = 20;
 const URGENT: f64 = 0.03;
 /// Time between probes in cruise: when one is worth it, and otherwise.
-const WORTHY_EVERY_S: f64 = 2.5;
+const WORTHY_EVERY_S: f64 = 1.5;
 const IDLE_EVERY_S: f64 = 10.0;
 /// Certainty for a move, and with a single probe.
 const SURE: f64 = 0.90;
@@ -223,9 +223,7 @@ impl Pilot {
         let terrain = &self.terrain;
         let mut oldest: Option<(f64, Cell)> = None;
         let around = SCOUTS.map(|(batch, workers)| terrain.grid.offset(self.home, batch, workers));
-        // A model that is wrong all over can settle on a place that is slower than one it has seen.
-        let seen = [Some(terrain.grid.nearest(USUAL)), self.surveyed_best];
-        for cell in seen.into_iter().flatten().chain(around) {
+        for cell in [terrain.grid.nearest(USUAL)].into_iter().chain(around) {
             let probed_s = self.pairs.last_s(cell);
             let slack = if probed_s.is_none() { SCOUT_SLACK } else { 1.0 };
             let is_open = cell != self.home

@@ -144,7 +144,6 @@ impl Pilot {
     }
 
     fn start_jumps(&mut self, reason: &'static str) -> &'static str {
-        self.surveyed_best = self.terrain.data.fastest();
         self.jump(BTreeMap::new(), JUMPS, self.home);
         reason
     }
