@@ -19,9 +19,9 @@ use crate::{
     target::Batch,
 };
 
-/// Rows of a chunk, about: 240 KiB of the article's users. The builder wakes up once a chunk, and a
+/// Rows of a chunk, about: 120 KiB of the article's users. The builder wakes up once a chunk, and a
 /// COPY of fewer chunks disturbs the server less.
-const CHUNK_ROWS: u64 = 4_096;
+const CHUNK_ROWS: u64 = 2_048;
 /// Chunks built ahead.
 const CHUNKS_AHEAD: usize = 2;
 
