@@ -25,7 +25,8 @@ pub(super) struct Statement {
 const NO_SCHEMA: [&str; 4] = ["new", "old", "pg_catalog", "information_schema"];
 
 /// Returns the statements to run, in order. What changes nothing in a fresh schema (SET, comments,
-/// owners, rights, BEGIN and COMMIT) is left out. The name of a schema is left out too, if there is only one.
+/// owners, rights, BEGIN and COMMIT) is left out. The name of a schema is left out too, if there is
+/// only one.
 pub(super) fn statements(text: &str) -> Result<Vec<Statement>, String> {
     // pg_dump writes them for psql; they only restrict what psql does.
     let is_guard = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
@@ -90,14 +91,18 @@ fn split<'p, 't>(tokens: &'p [Part<'t>]) -> Vec<&'p [Part<'t>]> {
     let mut last_word = Keyword::NoKeyword;
     for (index, token) in tokens.iter().enumerate() {
         match &token.token {
+            Token::Whitespace(_) => continue,
             Token::Word(word) => {
                 match (word.keyword, last_word) {
-                    (Keyword::ATOMIC, Keyword::BEGIN) => depth = 1,
+                    (Keyword::ATOMIC, Keyword::BEGIN) if makes_function(&tokens[start..index]) => {
+                        depth = 1;
+                    }
                     (Keyword::CASE, _) if 0 < depth => depth += 1,
                     (Keyword::END, _) if 0 < depth => depth -= 1,
                     _ => (),
                 }
                 last_word = word.keyword;
+                continue;
             }
             Token::SemiColon if depth == 0 => {
                 parts.push(&tokens[start..index]);
@@ -105,9 +110,16 @@ fn split<'p, 't>(tokens: &'p [Part<'t>]) -> Vec<&'p [Part<'t>]> {
             }
             _ => (),
         }
+        last_word = Keyword::NoKeyword;
     }
     parts.push(&tokens[start..]);
     parts
+}
+
+fn makes_function(part: &[Part<'_>]) -> bool {
+    let words = words(part);
+    let words: Vec<&str> = words.iter().map(String::as_str).take(4).collect();
+    matches!(words.as_slice(), ["CREATE", "FUNCTION", ..] | ["CREATE", "OR", "REPLACE", "FUNCTION"])
 }
 
 fn is_space(token: &Part<'_>) -> bool {
@@ -168,18 +180,22 @@ fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
     }
 }
 
-/// The places of names of schemas: a word, a dot, and a word behind it.
-fn schemas<'p>(part: &'p [Part<'_>]) -> impl Iterator<Item = (usize, &'p str)> {
-    part.windows(3).enumerate().filter_map(|(place, window)| {
-        let [first, dot, last] = window else { return None };
+/// The places of names of schemas and of the dots behind them: a word, a dot, and a word, with space
+/// or comments between or not.
+fn schemas<'p>(part: &'p [Part<'_>]) -> Vec<([usize; 2], &'p str)> {
+    let dense: Vec<(usize, &Part<'_>)> =
+        part.iter().enumerate().filter(|(_, token)| !is_space(token)).collect();
+    let schema = |window: &[(usize, &'p Part<'_>)]| {
+        let [(place, first), (dot_place, dot), (_, last)] = window else { return None };
         match (&first.token, &dot.token, &last.token) {
             (Token::Word(name), Token::Period, Token::Word(_)) => {
                 let is_schema = !NO_SCHEMA.contains(&name.value.to_lowercase().as_str());
-                is_schema.then_some((place, name.value.as_str()))
+                is_schema.then_some(([*place, *dot_place], name.value.as_str()))
             }
             _ => None,
         }
-    })
+    };
+    dense.windows(3).filter_map(schema).collect()
 }
 
 fn check_schemas(part: &[Part<'_>], known: &mut Option<String>) -> Result<(), String> {
@@ -201,8 +217,9 @@ fn check_schemas(part: &[Part<'_>], known: &mut Option<String>) -> Result<(), St
 /// Writes a statement out again, without the schema's name.
 fn written(part: &[Part<'_>], schema: Option<&str>) -> String {
     let left_out: Vec<usize> = schemas(part)
+        .into_iter()
         .filter(|(_, name)| Some(*name) == schema)
-        .flat_map(|(place, _)| [place, place + 1])
+        .flat_map(|(places, _)| places)
         .collect();
     let kept = part.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
     let text: String = kept.map(|(_, it)| it.text).collect();
@@ -259,6 +276,15 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_is_found_behind_spaces_and_comments() {
+        assert_eq!(texts("CREATE TABLE public . t (a int)"), ["CREATE TABLE   t (a int)"]);
+        assert_eq!(
+            texts("CREATE TABLE public/* a */.t (a int)"),
+            ["CREATE TABLE /* a */t (a int)"]
+        );
+    }
+
+    #[test]
     fn what_could_leave_the_schema_is_refused() {
         for (text, problem) in [
             ("DROP TABLE orders", "`DROP TABLE ORDERS …` is not run"),
@@ -270,6 +296,9 @@ mod tests {
             ("CREATE OR REPLACE LANGUAGE plx", "is not run"),
             ("CREATE SCHEMA app", "remove the statement"),
             ("CREATE EXTENSION citext", "create the extension there yourself"),
+            ("CREATE FUNCTION a . f() RETURNS int; CREATE TABLE b/**/. t (a int)", "`a` and `b`"),
+            ("CREATE TABLE begin (atomic int); COMMIT; DROP TABLE users", "`DROP TABLE USERS …`"),
+            ("CREATE TABLE t (begin atomic); DROP TABLE users", "`DROP TABLE USERS …`"),
             ("CREATE TEMP TABLE a (b int)", "only one session"),
             ("CREATE TABLE a.t (b int); CREATE INDEX ON b.t (b)", "the schemas `a` and `b`"),
             ("DO $$ BEGIN DROP TABLE x; END $$", "`DO …` is not run"),

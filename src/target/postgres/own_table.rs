@@ -193,7 +193,8 @@ async fn from_ddl(
     let statements =
         ddl::statements(text).map_err(|error| problem("table.ddl", format!("{file}: {error}")))?;
     for (number, statement) in (1..).zip(&statements) {
-        client.batch_execute(&statement.text).await.map_err(|error| {
+        // Prepared, because the server then takes no second statement, whatever was read here as one.
+        client.execute(&statement.text, &[]).await.map_err(|error| {
             let advice = match error.code() {
                 Some(code) if *code == SqlState::UNDEFINED_FUNCTION
                     || *code == SqlState::UNDEFINED_OBJECT =>
@@ -425,7 +426,8 @@ fn refuse_foreign_keys(
     Ok(())
 }
 
-/// Refuses what took more than a reader's lock on a table or sequence outside of the schema.
+/// Refuses what took more than a reader's lock on a table or sequence outside of the schema, or made
+/// or changed a function or type there, which takes no lock that is shown.
 pub(super) async fn refuse_traces_outside(
     client: &Client,
     schema: &str,
@@ -436,6 +438,17 @@ pub(super) async fn refuse_traces_outside(
                  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
                    AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+                 UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
+                 JOIN pg_namespace n ON n.oid = p.pronamespace \
+                 WHERE p.xmin = pg_current_xact_id()::xid AND n.nspname <> $1 \
+                 UNION SELECT t.oid::regtype::text FROM pg_type t \
+                 JOIN pg_namespace n ON n.oid = t.typnamespace \
+                 WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
+                       (t.xmin = pg_current_xact_id()::xid \
+                        OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid \
+                                      AND e.xmin = pg_current_xact_id()::xid) \
+                        OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid \
+                                      AND c.xmin = pg_current_xact_id()::xid)) \
                  ORDER BY 1";
     let rows = client.query(query, &[&schema]).await.map_err(|error| failed(&error))?;
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
