@@ -47,15 +47,15 @@ impl Block {
         (self.rows as f64).max(0.5) / self.seconds
     }
 
-    /// A latency, or the whole block if nothing was confirmed in it: it took that long at least.
+    /// A latency; the whole block at least if nothing was confirmed in it.
     fn latency_s(&self, latency_s: f64) -> f64 {
-        if self.rows == 0 { self.seconds } else { latency_s.max(1e-9) }
+        if self.rows == 0 { latency_s.max(self.seconds) } else { latency_s.max(1e-9) }
     }
 }
 
 impl Metric {
     /// What a block measured: rows a second, or seconds.
-    pub(super) fn value(self, block: &Block) -> f64 {
+    pub(crate) fn value(self, block: &Block) -> f64 {
         match self {
             Metric::RowsPerS => block.rows_per_s(),
             Metric::LatencyP95 => block.latency_s(block.latency_s_p95),

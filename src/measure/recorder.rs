@@ -43,8 +43,10 @@ pub struct Span {
 /// What was measured in a [`Span`].
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Rows of the operations that ended in it.
-    pub rows: u64,
+    /// Rows of the operations in it; of one that began before it or ended after it, the part that its
+    /// time in the span is of its latency. Counted whole, a few long operations that all began with
+    /// the block would make a step of what is a slope.
+    pub rows: f64,
     /// Service latencies of those, and of the ones that ended after it: left out, a stall that
     /// outlasts the span would not show.
     pub service: Histogram<u64>,
@@ -146,7 +148,7 @@ impl Default for Recorder {
 impl Recorder {
     /// Creates a recorder that measures a part of the block on its own, too.
     pub fn keeping(span: Span) -> Recorder {
-        let kept = Some(Kept { rows: 0, service: Histograms::empty() });
+        let kept = Some(Kept { rows: 0.0, service: Histograms::empty() });
         let total = Measurement { kept, ..Measurement::default() };
         Recorder { span: Some(span), total, ..Recorder::default() }
     }
@@ -159,9 +161,11 @@ impl Recorder {
             return;
         }
         histograms::record(&mut kept.service, sample.service);
-        if at < span.to {
-            kept.rows += sample.rows;
-        }
+        let began = at.saturating_sub(sample.service).max(span.from);
+        let within = at.min(span.to).saturating_sub(began);
+        let service = sample.service.as_secs_f64();
+        let share = if 0.0 < service { (within.as_secs_f64() / service).min(1.0) } else { 1.0 };
+        kept.rows += sample.rows as f64 * share;
     }
 
     /// Takes in an operation that ended well. Returns whether it is the last of those that the window
@@ -389,8 +393,34 @@ mod tests {
         recorder.roll(&roll(5_000, 0));
         let measurement = recorder.finish();
         let kept = measurement.kept.unwrap();
-        assert_eq!((measurement.rows, kept.rows, kept.service.len()), (50, 20, 4));
+        assert_eq!((measurement.rows, kept.service.len()), (50, 4));
+        assert!(
+            (kept.rows - 20.0).abs() < 1e-9,
+            "one of 2 ms before, two within, one of 4 s after"
+        );
         assert!(3_990_000_000 < kept.service.max() && 1_990_000 < kept.service.min());
+    }
+
+    /// Blocks begin with all workers at once: with whole operations, 1.02 s each would count for as
+    /// much as 1.22 s.
+    #[test]
+    fn long_operations_count_by_their_part_in_the_span() {
+        let ms = Duration::from_millis;
+        let rows = |service_ms: u64| {
+            let mut recorder = Recorder::keeping(Span { from: ms(2_440), to: ms(5_000) });
+            for operation in 1..=5 {
+                let sample = OperationSample { rows: 100, service: ms(service_ms), ..sample(0) };
+                recorder.keep(&sample, ms(operation * service_ms));
+            }
+            recorder.total.kept.unwrap().rows
+        };
+        for (service_ms, rows_expected) in [(1_020, 2.56 / 1.02), (1_220, 2.56 / 1.22)] {
+            assert!(
+                (rows(service_ms) - 100.0 * rows_expected).abs() < 1e-6,
+                "{}",
+                rows(service_ms)
+            );
+        }
     }
 
     #[test]

@@ -73,12 +73,10 @@ impl Metric {
         }
     }
 
+    /// What the gate judged of a block: rows a second, or nanoseconds.
     fn of(self, block: &Block) -> f64 {
-        match self {
-            Metric::RowsPerS => block.rows_per_s(),
-            Metric::LatencyP95 => block.latency_s_p95 * 1e9,
-            Metric::LatencyP99 => block.latency_s_p99 * 1e9,
-        }
+        let value = self.value(block);
+        if self.is_latency() { value * 1e9 } else { value }
     }
 }
 
@@ -153,8 +151,7 @@ fn metric(metric: Metric, session: &Session, options: &Options) -> Option<Checke
             Arm::Base => metric.of(&pair.base),
             Arm::Head => metric.of(&pair.head),
         };
-        let values: Vec<f64> =
-            session.pairs().iter().map(block).filter(|value| 0.0 < *value).collect();
+        let values: Vec<f64> = session.pairs().iter().map(block).collect();
         Estimate::of(&values)
     };
     let last = session.inspections().last();

@@ -123,6 +123,11 @@ impl<T: Target> Lane<T> {
         self.target.verify(generator, self.confirmed.clone(), self.in_doubt.clone()).await
     }
 
+    /// Says what is wrong with the rows' own file since the check began, if anything is.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.target.generator(self.settings.seed).fault()
+    }
+
     /// Whether there is anything to read back.
     pub(super) fn has_rows(&self) -> bool {
         !self.confirmed.is_empty() || !self.in_doubt.is_empty()

@@ -196,16 +196,17 @@ impl<O: Open> Checker<'_, O> {
             anyhow::bail!("{}: operations in flight did not end, and were abandoned", arm.name());
         }
         if is_full {
-            let (name, rows) = (arm.name(), outcome.confirmed.row_count());
-            let problem = match &self.record.arms.of(arm).plan.csv {
+            let (name, plan) = (arm.name(), &self.record.arms.of(arm).plan);
+            let rows = plan.rows_max.unwrap_or_default();
+            let problem = match &plan.csv {
                 Some(csv) => format!(
-                    "{name}: {} has {rows} rows, fewer than one block inserts; make blocks shorter \
-                     (--block-max)",
+                    "{name}: {} has {rows} rows, and a block came to its end; make blocks \
+                     shorter (--block-max)",
                     csv.file
                 ),
                 None => format!(
-                    "{name}: UNIQUE columns of the table have values for {rows} rows, fewer than one \
-                     block inserts; give them a wider `range` in [[columns]], or make blocks \
+                    "{name}: UNIQUE columns of the table have values for {rows} rows, and a block \
+                     came to their end; give them a wider `range` in [[columns]], or make blocks \
                      shorter (--block-max)"
                 ),
             };
@@ -265,6 +266,9 @@ impl<O: Open> Checker<'_, O> {
                 }
             };
             let read = read.with_context(|| self.arm_words(arm))?;
+            if let Some(fault) = lane.fault() {
+                anyhow::bail!("{}: {fault}", arm.name());
+            }
             let session = self.cell().sessions.len();
             let cell = self.cell_mut();
             cell.tables.tables += 1;
@@ -291,6 +295,7 @@ impl<O: Open> Checker<'_, O> {
 }
 
 /// What a block of a pair measured; where it belongs is for the caller to say.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, rounded")]
 fn row(block: &lane::Block, timing: Timing) -> PairRow<'static> {
     let measurement = &block.outcome.measurement;
     let kept = measurement.kept.as_ref().expect("blocks of a check keep a part");
@@ -303,9 +308,9 @@ fn row(block: &lane::Block, timing: Timing) -> PairRow<'static> {
         arm: Arm::Base,
         is_first: false,
         start_s: 0.0,
-        rows: kept.rows,
+        rows: kept.rows.round() as u64,
         seconds,
-        rows_per_s: kept.rows as f64 / seconds,
+        rows_per_s: kept.rows / seconds,
         service_ns_p50: quantile(0.5),
         service_ns_p95: quantile(0.95),
         service_ns_p99: quantile(0.99),
