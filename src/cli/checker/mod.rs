@@ -138,9 +138,12 @@ async fn real(
     };
     let checked = check(job, common, (directory, live, created), &servers, &signals).await;
     let closed = servers.close().await;
-    // That a server does not stop says less than why the check ended.
-    let checked = checked?;
-    closed?;
+    // That a server does not stop says less than why the check ended, or how.
+    let mut checked = checked?;
+    match (&mut checked, closed) {
+        (Ok(checked), Err(error)) => drop(checked.error.get_or_insert(error)),
+        (_, closed) => closed?,
+    }
     Ok(checked)
 }
 
@@ -303,9 +306,7 @@ impl<O: Open> Checker<'_, O> {
             base: lanes.base.target.generator(self.record.seed),
             head: lanes.head.target.generator(self.record.seed),
         };
-        let columns =
-            Arms { base: &generators.base.columns()[..], head: &generators.head.columns()[..] };
-        let difference = Difference::of(&columns);
+        let difference = Difference::of(&generators);
         let Some(problem) = difference.words() else { return Ok(Some(lanes)) };
         for lane in [lanes.base, lanes.head] {
             lane.close(CLOSE_TIMEOUT).await?;
