@@ -260,18 +260,17 @@ pub(super) struct Compare {
     pub(super) strict: bool,
     /// By how much sessions differ that measure the same, as a share, until there are five earlier
     /// records to tell. Larger finds less; smaller takes a busy hour for a regression.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share_below_one)]
     pub(super) session_noise: f64,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    match share {
-        _ if 0.0 < share && share < 1.0 => Ok(share),
-        _ => Err("expected a share between 0 and 1, such as 0.1".to_owned()),
+fn share_below_one(text: &str) -> Result<f64, String> {
+    match check::share(text)? {
+        share if 0.0 < share && share < 1.0 => Ok(share),
+        _ => Err("expected a share above 0 and below 100%".to_owned()),
     }
 }
 

@@ -158,7 +158,7 @@ pub enum OptionsError {
     },
     /// Bounds are out of order.
     #[error(
-        "{metric}: margin {}, tolerance {}: expected 0 <= margin < tolerance < 1",
+        "{metric}: margin {}, tolerance {}: expected 0 <= margin < tolerance, and of rows_per_s below 1",
         bounds.margin, bounds.tolerance
     )]
     Bounds {
@@ -174,6 +174,26 @@ pub enum OptionsError {
         min: Duration,
         /// `block_max`.
         max: Duration,
+    },
+    /// The last look comes before a check says anything.
+    #[error("the last look is at {last} pairs, and fewer than {min} (pairs_min) say nothing")]
+    TooFewPairs {
+        /// Pairs at the last look.
+        last: usize,
+        /// `pairs_min`.
+        min: usize,
+    },
+    /// The level of the last look is below what its pairs can reach.
+    #[error(
+        "the last look, at {pairs} pairs, cannot fail: not even all of them against head are less \
+         likely by chance than its level, which is {alpha} for each number gated; give it more \
+         pairs or a larger level"
+    )]
+    CannotFail {
+        /// Pairs at the last look.
+        pairs: usize,
+        /// Its level for each number gated.
+        alpha: f64,
     },
 }
 
@@ -220,6 +240,14 @@ impl Options {
         let tests = self.tests()?;
         let chances = (tests.len() * scenarios.max(1)) as f64;
         let divided = |look: &Look| Look { alpha: look.alpha / chances, ..*look };
+        let last = divided(self.looks.last().expect("there is one"));
+        if last.pairs < self.pairs_min {
+            return Err(OptionsError::TooFewPairs { last: last.pairs, min: self.pairs_min });
+        }
+        // All pairs against head, the least likely of all outcomes, have this probability.
+        if last.alpha < 0.5_f64.powf(last.pairs as f64) {
+            return Err(OptionsError::CannotFail { pairs: last.pairs, alpha: last.alpha });
+        }
         Ok(Rule {
             looks: self.looks.iter().map(divided).collect(),
             tests,
@@ -239,7 +267,9 @@ impl Options {
         for (metric, name, bounds) in gated {
             let Some(bounds) = bounds else { continue };
             let Bounds { margin, tolerance } = bounds;
-            if !(0.0 <= margin && margin < tolerance && tolerance < 1.0) {
+            // A rate cannot fall by more than all of it; a latency may double.
+            let most = if metric.is_latency() { f64::INFINITY } else { 1.0 };
+            if !(0.0 <= margin && margin < tolerance && tolerance < most) {
                 return Err(OptionsError::Bounds { metric: name, bounds });
             }
             let fail_below = metric.gain_of_worse(margin);

@@ -133,10 +133,7 @@ impl Session {
     /// A failure in one metric fails the session, only a pass in each passes it.
     fn judge(&self) -> Judgement {
         let findings = &self.inspections.last().expect("it was just made").findings;
-        // Which pairs the neighbours leave alone is chance, and more pairs may still tell.
-        if self.rule.steal_max < self.steal() {
-            Judgement::Open
-        } else if !self.failed().is_empty() {
+        if !self.failed().is_empty() {
             Judgement::Fail
         } else if findings.iter().all(|it| it.judgement == Judgement::Pass) {
             Judgement::Pass
@@ -160,6 +157,8 @@ impl Session {
             pass_limit: lower.map(|it| metric.ratio_of_gain(it)),
             detectable: half_width.map(|it| metric.worse_of_gain(test.fail_below - it)),
             judgement: match self.may_pass() {
+                // Which pairs the neighbours leave alone is chance, and more pairs may still tell.
+                _ if self.rule.steal_max < self.steal() => Judgement::Open,
                 true if self.passed_before(metric) => Judgement::Pass,
                 _ if is_worse => Judgement::Fail,
                 true if is_no_worse => Judgement::Pass,

@@ -139,6 +139,10 @@ fn stolen_time_puts_off_the_decision_and_at_last_makes_it_invalid() {
     check(&options, |_, _| stolen(0.2), &Outcome::Pass, &[15]);
     let at_first = |_, at| stolen(if at < 15 { 0.5 } else { 0.0 });
     check(&options, at_first, &Outcome::Pass, &[45]);
+    // What a look saw while time was stolen passes nothing later, either.
+    let slow_later = |_, at| if at < 15 { stolen(0.5) } else { pair(0.5, 2.0) };
+    let (kept, _) = run(&options, slow_later);
+    assert!(matches!(kept.outcome(&Evidence::default(), &options), Outcome::Fail(_)));
     let slower = |_, _| Pair { head: pair(0.5, 2.0).head, ..stolen(0.5) };
     let (check, counts) = run(&options, slower);
     let outcome = check.outcome(&Evidence::default(), &options);
@@ -292,7 +296,12 @@ fn options_that_make_no_rule_are_refused() {
         (Options { pass_alpha: f64::NAN, ..options() }, "pass_alpha is NaN"),
         (Options { rows_per_s: bounds(0.1, 0.1), ..options() }, "margin 0.1, tolerance 0.1"),
         (Options { latency_p95: bounds(-0.1, 0.1), ..options() }, "latency_p95: margin -0.1"),
-        (Options { rows_per_s: bounds(0.1, 1.0), ..options() }, "tolerance < 1"),
+        (Options { rows_per_s: bounds(0.1, 1.0), ..options() }, "of rows_per_s below 1"),
+        (Options { looks: vec![look(10, 0.1)], ..options() }, "fewer than 15 (pairs_min)"),
+        (
+            Options { looks: vec![look(9, 0.002)], pairs_min: 9, ..options() },
+            "at 9 pairs, cannot fail",
+        ),
         (Options { block_min: Duration::ZERO, ..options() }, "0 < block_min"),
         (Options { block_max: Duration::from_millis(1), ..options() }, "block_min <= block_max"),
     ];
@@ -300,6 +309,13 @@ fn options_that_make_no_rule_are_refused() {
         let error = options.rule(1).unwrap_err().to_string();
         assert!(error.contains(want), "{error}");
     }
+}
+
+/// A latency may more than double: calibration proposes such a tolerance where a machine needs it.
+#[test]
+fn a_latency_may_be_let_double() {
+    let bounds = Some(Bounds { margin: 0.3, tolerance: 1.3 });
+    assert!(Options { latency_p95: bounds, ..Options::default() }.rule(1).is_ok());
 }
 
 /// Two metrics are two chances to fail, and three scenarios are six.

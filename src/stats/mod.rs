@@ -142,7 +142,9 @@ fn students(freedom: usize) -> StudentsT {
     StudentsT::new(0.0, 1.0, freedom.max(1) as f64).expect("one degree at least")
 }
 
-fn quantile_of_t(freedom: usize) -> f64 {
+/// Student's quantile of which an interval at [`CONFIDENCE`] is as many standard errors long to each
+/// side, `freedom` degrees of freedom being at least 1.
+pub fn quantile_of_t(freedom: usize) -> f64 {
     students(freedom).inverse_cdf(0.5 + CONFIDENCE / 2.0)
 }
 

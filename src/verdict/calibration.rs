@@ -97,7 +97,10 @@ impl Proposal {
             let margin = stepped(DEVIATIONS * spread.upper).max(given.margin);
             let not_ruled_out = of(metric).map(|it| it.not_ruled_out).fold(0.0, f64::max);
             let tolerance = stepped(not_ruled_out).max(given.tolerance).max(2.0 * margin);
-            let proposed = Bounds { margin, tolerance };
+            // A rate cannot fall by more than all of it.
+            let most = if metric.is_latency() { f64::INFINITY } else { 1.0 - STEP };
+            let tolerance = tolerance.min(most);
+            let proposed = Bounds { margin: margin.min(tolerance - STEP), tolerance };
             Some(ProposedBounds {
                 metric,
                 deviation: spread.deviation,
@@ -108,8 +111,12 @@ impl Proposal {
         });
         let metrics: Vec<ProposedBounds> = metrics.collect();
         let checks = metrics.iter().map(|it| of(it.metric).count()).max().unwrap_or(0);
-        let failed = metrics.iter().map(|it| of(it.metric).filter(|it| it.failed).count());
-        Proposal { failed: failed.max().unwrap_or(0), checks, metrics }
+        // Of a check, each metric stands in its place.
+        let has_failed = |check: usize| {
+            metrics.iter().any(|it| of(it.metric).nth(check).is_some_and(|it| it.failed))
+        };
+        let failed = (0..checks).filter(|&check| has_failed(check)).count();
+        Proposal { failed, checks, metrics }
     }
 }
 

@@ -108,6 +108,13 @@ pub(in crate::cli) struct Outputs {
     pub(in crate::cli) action_bench: Option<PathBuf>,
 }
 
+impl Outputs {
+    /// Whether any file is to be written.
+    pub(in crate::cli) fn is_asked_for(&self) -> bool {
+        [&self.junit, &self.markdown, &self.bmf, &self.action_bench].iter().any(|it| it.is_some())
+    }
+}
+
 /// An arm, by name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum ArmName {
@@ -300,7 +307,7 @@ impl Gate {
 }
 
 /// `0.02`, `2%`.
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.strip_suffix('%') {
         Some(percent) => (percent.trim(), 0.01),
         None => (text, 1.0),

@@ -11,7 +11,7 @@ use crate::{
         run,
     },
     gate::{Arm, Arms},
-    plan::{Plan, PlanError},
+    plan::{Pace, Plan, PlanError, Transaction},
     record::Comparison,
     scenario::{Scenario, ScenarioFile},
     target::{TableSource, postgres::ConnectOptions},
@@ -77,7 +77,7 @@ pub(super) fn resolve(arguments: &Check) -> anyhow::Result<(Comparison, Arms<Sid
             None => return Err(UsageError("--null=head: no head is named".to_owned()).into()),
         };
         let side = side(&what, arguments)?;
-        refuse_controllers(&side.plan)?;
+        refuse_blind_cells(&side.plan)?;
         return Ok((Comparison::Null(arm), Arms { base: side.clone(), head: side }));
     }
     let (base, head) = match (named.base, named.head) {
@@ -108,7 +108,7 @@ pub(super) fn resolve(arguments: &Check) -> anyhow::Result<(Comparison, Arms<Sid
     let mut sides = Arms { base: side(&base, arguments)?, head: side(&head, arguments)? };
     // The same rows for both.
     sides.head.plan.seed = sides.base.plan.seed;
-    refuse_controllers(&sides.base.plan)?;
+    refuse_blind_cells(&sides.base.plan)?;
     comparable(&sides)?;
     Ok((comparison, sides))
 }
@@ -172,6 +172,11 @@ fn refuse_contradictions(arguments: &Check, named: &Arms<Option<What>>) -> anyho
             are_schemas && arguments.base_ref.is_none() && arguments.table.ddl.is_some(),
             "--ddl",
             "the arms are schemas",
+        ),
+        (
+            arguments.calibrate.is_some() && arguments.outputs.is_asked_for(),
+            "--junit, --markdown, --bmf or --action-bench",
+            "a calibration judges no head; each of its checks has its check.json",
         ),
         (
             arguments.calibrate.is_some() && super::format(arguments) == Format::Json,
@@ -261,19 +266,23 @@ fn resolve_plan(file: &ScenarioFile, scenario: &Scenario) -> anyhow::Result<Plan
     Ok(Plan::resolve(scenario).map_err(in_flags)?)
 }
 
-/// What moves a setting would take part in the comparison.
-fn refuse_controllers(plan: &Plan) -> anyhow::Result<()> {
-    match plan.cells.iter().find(|cell| cell.controller.is_some()) {
-        Some(cell) => {
-            let problem = format!(
-                "cell `{}` has a controller, which would move the setting of each arm; give it \
-                 batch_rows and workers",
-                cell.name
-            );
-            Err(UsageError(problem).into())
-        }
-        None => Ok(()),
+/// Refuses cells whose numbers would not show a slower server: what moves a setting would take part
+/// in the comparison; at a rate, only queues grow; and one COMMIT at the end comes after what counts.
+fn refuse_blind_cells(plan: &Plan) -> anyhow::Result<()> {
+    for cell in &plan.cells {
+        let why = if cell.controller.is_some() {
+            "has a controller, which would move the setting of each arm; give it batch_rows and \
+             workers"
+        } else if cell.pace != Pace::Closed {
+            "has a rate, and inserts as fast on a slower server; leave `pace` out"
+        } else if cell.transaction == Transaction::Whole {
+            "commits once, after the part of a block that is compared; take `every = N`"
+        } else {
+            continue;
+        };
+        return Err(UsageError(format!("cell `{}` {why}", cell.name)).into());
     }
+    Ok(())
 }
 
 /// Refuses arms that do not do the same work, as far as their plans tell.

@@ -6,7 +6,7 @@ use crate::{
     measure::Kind,
     plan::{CellPlan, Pace},
     record::{BlockRecord, EncodedHistogram, Record},
-    stats::{CONFIDENCE, Estimate, Prediction, deviation},
+    stats::{CONFIDENCE, Estimate, Prediction, deviation, quantile_of_t},
 };
 
 /// Collects what was measured in the cells of the last record.
@@ -77,10 +77,12 @@ fn sides(row: &Row, options: &Options) -> Option<(Prediction, f64)> {
     Some((next?, last.value.ln()))
 }
 
-/// Standard error of an estimate's logarithm: half its interval is about two of them. 0 where one
-/// block gives no interval; what sessions differ by has to do then.
+/// Standard error of an estimate's logarithm, of which its interval is Student's. 0 where one block
+/// gives no interval; what sessions differ by has to do then.
 fn error(estimate: Estimate) -> f64 {
-    estimate.low.zip(estimate.high).map_or(0.0, |(low, high)| (high / low).ln() / 4.0)
+    let half = |(low, high): (f64, f64)| (high / low).ln() / 2.0;
+    let standard_errors = quantile_of_t(estimate.n.saturating_sub(1));
+    estimate.low.zip(estimate.high).map_or(0.0, |ends| half(ends) / standard_errors)
 }
 
 fn finding(metric: Metric, next: Prediction, last: f64, alpha: f64, options: &Options) -> Finding {
