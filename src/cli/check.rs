@@ -44,8 +44,14 @@ fn check(job: Job, arguments: &Check) -> anyhow::Result<Exit> {
         Err(told) => return Ok(told),
     };
     let verdict = CheckVerdict::of(&checked.record);
-    report(&checked.record, &verdict, &checked.path, format(arguments))?;
+    // Files first: who reads the text may go away, and CI still wants its answer.
     outputs::write(&checked.record, &verdict, &arguments.outputs)?;
+    super::unless_nobody_reads(report(
+        &checked.record,
+        &verdict,
+        &checked.path,
+        format(arguments),
+    ))?;
     match checked.error {
         // That a table is not what the server confirmed outweighs why the check ended.
         Some(error) if checked.record.cells.iter().any(|it| 0 < it.evidence.tables_wrong) => {

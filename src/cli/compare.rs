@@ -20,17 +20,7 @@ pub(super) fn run(arguments: &Compare) -> anyhow::Result<Exit> {
         arguments.records.iter().map(|path| read(path)).collect::<anyhow::Result<_>>()?;
     let options = Options { session_noise: arguments.session_noise, ..Options::default() };
     let comparison = Comparison::of(&records, &options);
-    match arguments.format {
-        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&comparison)?)?,
-        Format::Text => {
-            let role = if arguments.gate {
-                report::compare::Role::Gate
-            } else {
-                report::compare::Role::Advice
-            };
-            report::compare::write(&comparison, role, &mut anstream::stdout())?;
-        }
-    }
+    super::unless_nobody_reads(print(&comparison, arguments))?;
     Ok(match comparison.outcome {
         Outcome::Invalid => Exit::Invalid,
         Outcome::NotComparable => Exit::NotComparable,
@@ -38,6 +28,21 @@ pub(super) fn run(arguments: &Compare) -> anyhow::Result<Exit> {
         Outcome::Inconclusive if arguments.strict => Exit::Inconclusive,
         _ => Exit::Done,
     })
+}
+
+fn print(comparison: &Comparison, arguments: &Compare) -> anyhow::Result<()> {
+    match arguments.format {
+        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(comparison)?)?,
+        Format::Text => {
+            let role = if arguments.gate {
+                report::compare::Role::Gate
+            } else {
+                report::compare::Role::Advice
+            };
+            report::compare::write(comparison, role, &mut anstream::stdout())?;
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, Record)> {

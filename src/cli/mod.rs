@@ -134,6 +134,14 @@ fn complain(error: &anyhow::Error) {
     drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
 }
 
+/// Lets a verdict stand whose reader went away: `check … | head -1` must not pass what failed.
+fn unless_nobody_reads(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        printed => printed,
+    }
+}
+
 /// `batchpilot … | head` is no error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<io::Error>();
