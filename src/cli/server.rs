@@ -60,20 +60,24 @@ impl Server {
     }
 }
 
+/// Returns a variable of the environment that is set to something.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 fn named(common: &Common, scenario_url: Option<&str>) -> anyhow::Result<Option<ConnectOptions>> {
     let usage = |error: crate::target::postgres::OptionsError| UsageError(error.to_string());
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let url = common
         .url
         .clone()
         .map(|url| (url, "--url"))
         .or_else(|| variable("DATABASE_URL").map(|url| (url, "DATABASE_URL")));
     if let Some((url, source)) = url {
-        return Ok(Some(ConnectOptions::parse(&url, source).map_err(usage)?));
+        return Ok(Some(ConnectOptions::parse(&url, source, variable).map_err(usage)?));
     }
     if let Some(options) = ConnectOptions::from_environment(variable).map_err(usage)? {
         return Ok(Some(options));
     }
-    let scenario = scenario_url.map(|url| ConnectOptions::parse(url, "target.url"));
+    let scenario = scenario_url.map(|url| ConnectOptions::parse(url, "target.url", variable));
     Ok(scenario.transpose().map_err(usage)?)
 }

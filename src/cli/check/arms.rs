@@ -9,6 +9,7 @@ use crate::{
         args::{Check, Format},
         checker::Side,
         run,
+        server::variable,
     },
     gate::{Arm, Arms},
     plan::{Pace, Plan, PlanError, Transaction},
@@ -226,7 +227,7 @@ fn side(what: &What, arguments: &Check) -> anyhow::Result<Side> {
         _ => run::read_ddl(&mut plan, if is_named_here { Path::new("") } else { &folder })?,
     }
     if let What::Url(own) = what {
-        let options = ConnectOptions::parse(own, "the arm's URL");
+        let options = ConnectOptions::parse(own, "the arm's URL", variable);
         label = options.map_err(|error| UsageError(error.to_string()))?.address();
         url = Some(own.clone());
     }

@@ -30,17 +30,23 @@ pub struct OptionsError {
 
 impl ConnectOptions {
     /// Reads a connection URL or a libpq connection string. `source_name` says where it came from.
+    /// Where it names no password or no `sslmode`, `PGPASSWORD` and `PGSSLMODE` count, as they do for
+    /// libpq.
     ///
     /// # Errors
     ///
     /// What is wrong with it, without showing it.
-    pub fn parse(text: &str, source_name: &str) -> Result<ConnectOptions, OptionsError> {
+    pub fn parse(
+        text: &str,
+        source_name: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<ConnectOptions, OptionsError> {
         let bad = |problem: String| OptionsError { source_name: source_name.to_owned(), problem };
         let (text, trust) = match text.replace("sslmode=verify-full", "sslmode=require") {
             replaced if replaced == text => (replaced, Trust::Anyone),
             replaced => (replaced, Trust::VerifyFull),
         };
-        let config: Config = text.trim().parse().map_err(|error: tokio_postgres::Error| {
+        let mut config: Config = text.trim().parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             bad(format!(
                 "not a connection URL ({}); expected postgresql://user@host:5432/database",
@@ -50,6 +56,13 @@ impl ConnectOptions {
         if config.get_hosts().is_empty() {
             return Err(bad("no host; expected postgresql://user@host:5432/database".to_owned()));
         }
+        if config.get_password().is_none()
+            && let Some(password) = variable("PGPASSWORD")
+        {
+            config.password(password);
+        }
+        let mode = variable("PGSSLMODE").filter(|_| !text.contains("sslmode"));
+        let trust = mode.map_or(Ok(trust), |mode| set_ssl_mode(&mut config, &mode))?;
         Ok(ConnectOptions::with_defaults(config, trust))
     }
 
@@ -87,18 +100,8 @@ impl ConnectOptions {
         if let Some(password) = variable("PGPASSWORD") {
             config.password(password);
         }
-        let mut trust = Trust::Anyone;
-        if let Some(mode) = variable("PGSSLMODE") {
-            trust = if mode == "verify-full" { Trust::VerifyFull } else { Trust::Anyone };
-            let mode = if mode == "verify-full" { "require".to_owned() } else { mode };
-            let problem =
-                format!("`{mode}` is unknown; expected disable, prefer, require, verify-full");
-            let source_name = "PGSSLMODE".to_owned();
-            let parsed: Config = format!("sslmode={mode}")
-                .parse()
-                .map_err(|_| OptionsError { source_name, problem })?;
-            config.ssl_mode(parsed.get_ssl_mode());
-        }
+        let mode = variable("PGSSLMODE");
+        let trust = mode.map_or(Ok(Trust::Anyone), |mode| set_ssl_mode(&mut config, &mode))?;
         Ok(Some(ConnectOptions::with_defaults(config, trust)))
     }
 
@@ -168,17 +171,57 @@ impl ConnectOptions {
     }
 }
 
+/// Takes the value of `PGSSLMODE`.
+fn set_ssl_mode(config: &mut Config, mode: &str) -> Result<Trust, OptionsError> {
+    let (mode, trust) = match mode {
+        "verify-full" => ("require", Trust::VerifyFull),
+        mode => (mode, Trust::Anyone),
+    };
+    let problem = format!("`{mode}` is unknown; expected disable, prefer, require, verify-full");
+    let source_name = "PGSSLMODE".to_owned();
+    let parsed: Config =
+        format!("sslmode={mode}").parse().map_err(|_| OptionsError { source_name, problem })?;
+    config.ssl_mode(parsed.get_ssl_mode());
+    Ok(trust)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn a_url_without_password_or_sslmode_takes_those_of_the_environment() {
+        let variable = |name: &str| match name {
+            "PGPASSWORD" => Some("s3cret".to_owned()),
+            "PGSSLMODE" => Some("verify-full".to_owned()),
+            _ => None,
+        };
+        let parse = |url: &str| ConnectOptions::parse(url, "--url", variable).unwrap();
+        let bare = parse("postgresql://ann@db.example/shop");
+        assert_eq!(bare.config.get_password(), Some(&b"s3cret"[..]));
+        assert_eq!(bare.config.get_ssl_mode(), SslMode::Require);
+        assert!(matches!(bare.trust, Trust::VerifyFull));
+        let full = parse("postgresql://ann:own@db.example/shop?sslmode=disable");
+        assert_eq!(full.config.get_password(), Some(&b"own"[..]));
+        assert_eq!(full.config.get_ssl_mode(), SslMode::Disable);
+        assert!(matches!(full.trust, Trust::Anyone));
+        let wrong = |name: &str| (name == "PGSSLMODE").then(|| "maybe".to_owned());
+        let error = ConnectOptions::parse("postgresql://ann@db.example/shop", "--url", wrong);
+        assert!(error.unwrap_err().to_string().starts_with("PGSSLMODE: `maybe` is unknown"));
+    }
+
     #[test]
     fn errors_and_debug_output_hide_the_password() {
         let url = "postgresql://ann:s3cret@db.example:5433/shop";
-        let options = ConnectOptions::parse(url, "--url").unwrap();
+        let options = ConnectOptions::parse(url, "--url", nothing).unwrap();
         assert_eq!(options.address(), "db.example:5433, database shop, user ann");
         assert!(!format!("{options:?}").contains("s3cret"));
-        let error = ConnectOptions::parse("postgresql://ann:s3cret@:x/", "--url").unwrap_err();
+        let url = "postgresql://ann:s3cret@:x/";
+        let error = ConnectOptions::parse(url, "--url", nothing).unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
