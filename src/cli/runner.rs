@@ -178,6 +178,11 @@ async fn measure<T: Target>(
         }
     };
     let outcome = run.work(common, signals).await;
+    if let Err(error) = &outcome
+        && !signals.stop.is_cancelled()
+    {
+        run.record.notes.push(format!("an error ended the run: {error:#}"));
+    }
     let closed = run.end(server).await;
     if run.record.blocks.is_empty() {
         // Nothing was measured: there is nothing to show, and nothing to keep.
@@ -498,12 +503,12 @@ impl<T: Target> Run<T> {
             outcome.ended = Ended::Failed;
             outcome.error = Some(TargetError::Failed { message, sqlstate: None });
         }
-        let verification = match outcome.ended {
+        let verified = match outcome.ended {
             Ended::Abandoned => None,
             _ => {
                 let (confirmed, in_doubt) = (outcome.confirmed.clone(), outcome.in_doubt.clone());
                 tokio::select! {
-                    verified = target.verify(generator, confirmed, in_doubt) => verified.ok(),
+                    verified = target.verify(generator, confirmed, in_doubt) => Some(verified),
                     // A server that stands still is not waited for.
                     () = stopped_for(VERIFY_GRACE, &signals.stop) => {
                         drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
@@ -516,8 +521,18 @@ impl<T: Target> Run<T> {
         let histograms = outcome.measurement.histograms.clone();
         let start = outcome.started.saturating_duration_since(self.created);
         let mut entry = block_record(number, block, self.directory.utc_at(start), &outcome);
-        entry.rows_confirmed += verification.as_ref().map_or(0, |it| it.in_doubt_present);
-        entry.verification = verification;
+        let unread = match verified {
+            Some(Ok(verification)) => {
+                entry.rows_confirmed += verification.in_doubt_present;
+                entry.verification = Some(verification);
+                None
+            }
+            Some(Err(error)) => {
+                entry.verification_error = Some(error.to_string());
+                Some(error)
+            }
+            None => None,
+        };
         // Each file is tried, also after one that could not be written.
         let appended = self.directory.append_block(&entry, &cell, &histograms, start);
         let letters = self.directory.append_dead_letters(&letters);
@@ -531,7 +546,12 @@ impl<T: Target> Run<T> {
                 Err(anyhow::Error::from(error).context(format!("{}: {abandoned}", cell.name)))
             }
             (Ended::Abandoned, None) => anyhow::bail!("{}: {abandoned}", cell.name),
-            _ => Ok(()),
+            // Rows that nobody can check are no measurement: neither would those of the next block.
+            _ => match unread.filter(|_| !signals.stop.is_cancelled()) {
+                Some(error) => Err(anyhow::Error::from(error)
+                    .context(format!("{}: the table could not be read back", cell.name))),
+                None => Ok(()),
+            },
         }
     }
 
@@ -643,9 +663,9 @@ fn block_record(
 ) -> BlockRecord {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let measurement = &outcome.measurement;
-    let difference = |count: fn(&crate::target::ServerSample) -> u64| {
-        let samples = outcome.samples.as_ref();
-        samples.map(|(before, after)| count(after).saturating_sub(count(before)))
+    let difference = |count: fn(&crate::target::ServerSample) -> Option<u64>| {
+        let (before, after) = outcome.samples.as_ref()?;
+        Some(count(after)?.saturating_sub(count(before)?))
     };
     let latency = Kind::ALL.into_iter().filter_map(|kind| {
         let histogram = measurement.histograms.of(kind);
@@ -670,6 +690,7 @@ fn block_record(
         rows_failed: outcome.rows_failed,
         rows_in_doubt: outcome.in_doubt.row_count(),
         verification: None,
+        verification_error: None,
         pushed_back: measurement.pushed_back,
         errors: measurement.errors.clone(),
         error: outcome.error.as_ref().map(ToString::to_string),
@@ -679,9 +700,9 @@ fn block_record(
         rows_wait_ns: nanos(measurement.rows_wait),
         windows: measurement.windows,
         windows_client_bound: measurement.windows_client_bound,
-        wal_bytes: difference(|sample| sample.wal_bytes),
+        wal_bytes: difference(|sample| Some(sample.wal_bytes)),
         wal_full_page_images: difference(|sample| sample.wal_full_page_images),
-        checkpoints: difference(|sample| sample.checkpoints),
+        checkpoints: difference(|sample| Some(sample.checkpoints)),
         wait_events: outcome.wait_events.clone(),
         latency: latency.collect(),
     }

@@ -154,11 +154,11 @@ struct BlockRow<'a> {
     operations: u64,
     elapsed_ns: u64,
     rows_per_s: f64,
-    service_ns_p50: u64,
-    service_ns_p99: u64,
-    response_ns_p50: u64,
-    response_ns_p99: u64,
-    commit_ns_p50: u64,
+    service_ns_p50: Option<u64>,
+    service_ns_p99: Option<u64>,
+    response_ns_p50: Option<u64>,
+    response_ns_p99: Option<u64>,
+    commit_ns_p50: Option<u64>,
     pushed_back: u64,
     rows_failed: u64,
     client_cpu_ns: u64,
@@ -384,7 +384,12 @@ pub fn read_windows(directory: &Path) -> Result<Vec<WindowRow>, RecordError> {
 }
 
 fn block_row<'a>(block: &BlockRecord, cell: &'a CellPlan, histograms: &Histograms) -> BlockRow<'a> {
-    let quantile = |kind, quantile| histograms.of(kind).value_at_quantile(quantile);
+    // Of nothing there is none: an empty field, and no 0.
+    let quantile = |kind, quantile| {
+        Some(histograms.of(kind))
+            .filter(|it| !it.is_empty())
+            .map(|it| it.value_at_quantile(quantile))
+    };
     BlockRow {
         block: block.number,
         cell: &cell.name,

@@ -104,6 +104,9 @@ pub struct BlockRecord {
     pub rows_in_doubt: u64,
     /// What the table was found to hold; `None` if it could not be read.
     pub verification: Option<Verification>,
+    /// Why it could not be read, where an error says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification_error: Option<String>,
     /// Attempts that the server pushed back.
     pub pushed_back: u64,
     /// Errors and push-back by SQLSTATE.
@@ -154,7 +157,10 @@ impl BlockRecord {
     /// Says what is wrong with the block's rows, or nothing.
     pub fn complaint(&self) -> Option<String> {
         match &self.verification {
-            None => Some("the table could not be read back".to_owned()),
+            None => Some(match &self.verification_error {
+                Some(error) => format!("the table could not be read back: {error}"),
+                None => "the table could not be read back".to_owned(),
+            }),
             Some(verification) => verification.complaint(),
         }
     }

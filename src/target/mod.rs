@@ -176,8 +176,8 @@ pub struct Inserted {
 pub struct ServerSample {
     /// Position of the write-ahead log, in bytes.
     pub wal_bytes: u64,
-    /// Full-page images written; reported by sessions with a delay of up to a second.
-    pub wal_full_page_images: u64,
+    /// Full-page images written; `None` where sessions cannot be asked to report them at once.
+    pub wal_full_page_images: Option<u64>,
     /// Checkpoints begun, timed and requested.
     pub checkpoints: u64,
     /// Autovacuum workers running now.

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     calibration::{NullCheck, Proposal, ProposedBounds},
     check::{CheckVerdict, CheckedCell, CheckedMetric},
-    tuning::{ContenderVerdict, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen},
+    tuning::{
+        ContenderVerdict, Expected, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
+    },
 };
 
 use crate::{
@@ -222,7 +224,8 @@ fn validity(record: &Record) -> Validity {
     }
     for block in record.blocks.iter().filter(|block| block.verification.is_none()) {
         let cell = &record.cell_of(block).name;
-        problems.push(format!("block {} ({cell}): the table could not be read back", block.number));
+        let complaint = block.complaint().unwrap_or_default();
+        problems.push(format!("block {} ({cell}): {complaint}", block.number));
     }
     let exact = |block: &&crate::record::BlockRecord| block.complaint().is_none();
     let blocks_exact = record.blocks.iter().filter(exact).count();

@@ -181,6 +181,41 @@ async fn an_invalid_run_is_not_forgotten_over_what_comes_next() {
     }
 }
 
+/// Who may insert and not select: the first block's rows cannot be checked, so there is no second.
+#[tokio::test]
+async fn a_table_that_cannot_be_read_back_ends_the_run_and_says_why() {
+    let (place, desk) = (database().await, Desk::new());
+    let revoke =
+        "EXECUTE format('REVOKE SELECT ON %s FROM %I', made.object_identity, current_user);";
+    on_new_table(&place, revoke).await;
+    let plain = place.with_plain_role().await;
+    let ended = run_on(&plain, &desk, SHORT).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.starts_with("INCOMPLETE: "), "{ended:?}");
+    assert!(ended.stderr.contains("the table could not be read back: "), "{ended:?}");
+    assert!(ended.stderr.contains("permission denied"), "{ended:?}");
+    let record = record::read(&desk.only_run()).unwrap();
+    assert_eq!(record.blocks.len(), 1);
+    let why = record.blocks[0].verification_error.as_ref().unwrap();
+    assert!(why.contains("permission denied"), "{why}");
+    assert!(record.notes.iter().any(|it| it.starts_with("an error ended the run: ")), "{record:?}");
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// As libpq does: so that no password need be in a list of processes.
+#[tokio::test]
+async fn a_url_without_a_password_takes_that_of_the_environment() {
+    let (place, desk) = (database().await, Desk::new());
+    let Place { port, database: name, user, password, .. } = place.with_plain_role().await;
+    let url = format!("postgresql://{user}@127.0.0.1:{port}/{name}");
+    for (password, code) in [(password.as_str(), Some(0)), ("", Some(1))] {
+        let mut command = desk.run(SHORT);
+        command.env("PGPASSWORD", password).args(["--url", &url]);
+        let ended = ended(command).await;
+        assert_eq!(ended.code, code, "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_operation_that_was_confirmed_in_part_makes_the_run_invalid() {
     for transaction in ["\"autocommit\"", "\"explicit\"", "{ every = 2 }", "\"whole\""] {

@@ -173,6 +173,7 @@ fn block(plan: &Plan, number: usize, random: &mut Pcg64Mcg) -> BlockRecord {
             checksum_found: exact,
             ..Verification::default()
         }),
+        verification_error: None,
         pushed_back: 0,
         errors: BTreeMap::new(),
         error: None,

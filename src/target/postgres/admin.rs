@@ -184,7 +184,11 @@ pub(super) async fn connect(
 /// Takes the lock that marks `schema` as in use. Nobody else asks for it but a session of the same
 /// run that was lost here, and that the server has not yet noticed to be gone.
 async fn lock(client: &Client, schema: &str) -> Result<(), TargetError> {
-    let lock = format!("SELECT pg_advisory_lock(hashtextextended('{schema}', 0))");
+    // Rows are read back on this session, however long that takes: what the role's statements are
+    // given is for the workers' sessions.
+    let lock = format!(
+        "SET statement_timeout = 0; SELECT pg_advisory_lock(hashtextextended('{schema}', 0))"
+    );
     match tokio::time::timeout(ANSWER_MAX, client.batch_execute(&lock)).await {
         Ok(locked) => locked.map_err(|error| error::of_session(&error)),
         Err(_) => {

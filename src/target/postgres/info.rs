@@ -123,6 +123,9 @@ fn summarize(mut latencies: Vec<Duration>) -> Probe {
     Probe { n: latencies.len() as u64, latency_ns_p50: at(50), latency_ns_p99: at(99) }
 }
 
+/// From here on a session can be asked to report its counters at once (`pg_stat_force_next_flush`).
+pub(super) const VERSION_THAT_FLUSHES: u32 = 150_000;
+
 /// Reads the counters. Their views moved: checkpoints went from `pg_stat_bgwriter` to
 /// `pg_stat_checkpointer` in 17 (PostgreSQL manual, release notes of 17).
 pub(super) async fn sample(admin: &Session, version: u32) -> Result<ServerSample, Error> {
@@ -148,7 +151,8 @@ pub(super) async fn sample(admin: &Session, version: u32) -> Result<ServerSample
     let wait_events: Option<Vec<String>> = row.get(4);
     Ok(ServerSample {
         wal_bytes: count(0),
-        wal_full_page_images: count(1),
+        // Before 15, what a session did minutes ago may count only now.
+        wal_full_page_images: (VERSION_THAT_FLUSHES <= version).then(|| count(1)),
         checkpoints: count(2),
         autovacuum_workers: count(3),
         wait_events: wait_events.unwrap_or_default(),

@@ -9,7 +9,7 @@ use deadpool_postgres::{ClientWrapper, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Config, Error};
 
-use super::{PgSession, PgTarget, error, socket::Connector};
+use super::{PgSession, PgTarget, error, info, socket::Connector};
 use crate::{
     rows::ColumnSpec,
     strategy::quoted,
@@ -104,7 +104,7 @@ pub(super) fn open(target: &PgTarget, settings: PoolSettings) -> Result<PgPool, 
         .build()
         .map_err(|error| TargetError::Failed { message: error.to_string(), sqlstate: None })?;
     let reaper = tokio::spawn(reap(pool.clone(), settings));
-    let flushes_statistics = 150_000 <= target.version;
+    let flushes_statistics = info::VERSION_THAT_FLUSHES <= target.version;
     Ok(PgPool { pool, settings, address: target.options.address(), flushes_statistics, reaper })
 }
 
