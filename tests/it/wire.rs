@@ -1,4 +1,5 @@
-//! What goes over the wire, message by message: the cells that stand for GORM send what GORM sends.
+//! What goes over the wire, message by message: the cells that stand for GORM send
+//! GORM's statements, in its transactions and round trips.
 
 use batchpilot::{
     engine::Ended,
