@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{CellVerdict, Outcome};
 use crate::{
     plan::{CellPlan, ClaimPlan, ClaimUnit, Pace, Transaction},
-    record::{BlockRecord, Record},
+    record::{BlockEnd, BlockRecord, Record},
     stats::{
         self, Estimate,
         format::{interval, number, time_ns, time_us, times},
@@ -18,6 +18,8 @@ const WAIT_SAMPLES_MIN: u64 = 30;
 /// Share of CPU time above which somebody else's work may be in the numbers. An idle machine with
 /// its daemons stays far below.
 const BUSY_MAX: f64 = 0.1;
+/// Share of one processor's time above which what batchpilot itself takes is worth a sentence.
+const CLIENT_SHARE_MAX: f64 = 0.25;
 /// Blocks shorter than this, in seconds, are named a burst.
 const SHORT_BLOCK_S: f64 = 1.0;
 
@@ -167,12 +169,12 @@ fn baseline_cost(record: &Record, cell: &CellVerdict) -> Option<String> {
         format!(" (the claim's {} rows/s are {})", number(claimed), time_us(1e6 / claimed))
     });
     let commit = cell.commit_ns_p50.map_or(String::new(), |commit| {
-        let share = cell.commit_share.unwrap_or(0.0) * 100.0;
-        format!(
-            "; COMMIT, its own round trip included, takes {} in the median and {share:.0} % of all \
-             service time",
-            time_ns(commit)
-        )
+        // One COMMIT of many operations is no part of any one's service time.
+        let share = cell.commit_share.map_or_else(String::new, |share| {
+            format!(" and {:.0} % of all service time", share * 100.0)
+        });
+        let commit = time_ns(commit);
+        format!("; COMMIT, its own round trip included, takes {commit} in the median{share}")
     });
     let share = trips * trip_us / service_us * 100.0;
     Some(format!(
@@ -375,6 +377,7 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         sentences.extend(losses_of(record, cell));
         sentences.extend(caveats_of(record, cell));
     }
+    sentences.extend(client_share(record, cells));
     let is_wide = |cell: &&CellVerdict| {
         let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
         wide.is_some_and(|wide| 2.0 < wide)
@@ -387,6 +390,30 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// Cells in which batchpilot itself took much of a processor, which a private server shares.
+fn client_share(record: &Record, cells: &[CellVerdict]) -> Option<String> {
+    let share = |cell: &CellVerdict| {
+        let blocks = record.valid_blocks_of(cell.cell);
+        let (cpu_ns, elapsed_ns) = blocks.fold((0, 0), |(cpu, elapsed), block| {
+            (cpu + block.client_cpu_ns, elapsed + block.elapsed_ns)
+        });
+        (0 < elapsed_ns).then(|| cpu_ns as f64 / elapsed_ns as f64)
+    };
+    let mut busy: Vec<(f64, &str)> =
+        cells.iter().filter_map(|it| Some((share(it)?, &*it.name))).collect();
+    busy.retain(|(share, _)| CLIENT_SHARE_MAX <= *share);
+    busy.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all: Vec<String> =
+        busy.iter().map(|(share, name)| format!("{name} {:.0} %", share * 100.0)).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "batchpilot itself took much of one processor's time, for rows, statements and answers: \
+             {}.",
+            all.join("; ")
+        )
+    })
 }
 
 /// Blocks that ended by their time before all rows of the plan were in, and blocks too short to say
@@ -403,8 +430,11 @@ fn short_blocks(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         };
         let (rows, seconds) =
             (of(|block| block.rows_confirmed as f64), of(|block| block.elapsed_ns as f64 / 1e9));
-        if let Some(planned) = record.plan.cells[cell.cell].stop.rows
+        let stop = record.plan.cells[cell.cell].stop;
+        if let (Some(planned), Some(limit_s)) = (stop.rows, stop.seconds)
             && rows < planned as f64
+            // In an open loop the last confirmation may come a while before its end.
+            && 0.9 * limit_s <= seconds
         {
             let (rows, planned) = (number(rows), number(planned as f64));
             let name = &cell.name;
@@ -472,9 +502,14 @@ fn losses_of(record: &Record, cell: &CellVerdict) -> Vec<String> {
         ));
     } else if 0 < pushed_back {
         sentences.push(format!(
-            "{name}: {} attempts were pushed back, or found no server ({counts}); all were \
-             tried again, and went in.",
-            number(pushed_back as f64)
+            "{name}: {} attempts were pushed back, or found no server ({counts}); {} tried again, \
+             and went in.",
+            number(pushed_back as f64),
+            if blocks.iter().all(|block| block.ended == BlockEnd::Done) {
+                "all were"
+            } else {
+                "those of blocks that ended were"
+            },
         ));
     }
     let rolled_back = sum(|block| block.operations_rolled_back);

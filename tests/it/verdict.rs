@@ -6,7 +6,12 @@
     reason = "numbers made up here are small and positive"
 )]
 
-use batchpilot::{record::Record, verdict::Verdict};
+use batchpilot::{
+    measure::Kind,
+    record::{EncodedHistogram, Record},
+    verdict::Verdict,
+};
+use hdrhistogram::Histogram as HdrHistogram;
 
 use crate::report_fixture as fixture;
 
@@ -214,6 +219,33 @@ fn one_block_each_tells_no_cell_from_another() {
     assert_has_not(&said, "Best here");
 }
 
+/// One COMMIT of a whole block is no part of an operation's time: it has no share, and not 0 %.
+#[test]
+fn a_commit_of_many_operations_has_no_share_of_their_time() {
+    let whole = ("whole", "strategy = 'unnest'\ntransaction = 'whole'");
+    let mut record =
+        record(&[(whole, steady(1_000.0)), (FIVE, steady(2_000.0))], &claim_of("five", "whole"));
+    let mut commits = HdrHistogram::<u64>::new(3).unwrap();
+    commits.record(3_420_000).unwrap();
+    let commits = EncodedHistogram::encode(&commits);
+    for block in record.blocks.iter_mut().filter(|it| it.cell == 0) {
+        block.latency.insert(Kind::Commit.name().to_owned(), commits.clone());
+    }
+    let said = sentences(&record);
+    assert_has(&said, "; COMMIT, its own round trip included, takes 3.42 ms in the median.");
+    assert_has_not(&said, "of all service time");
+}
+
+#[test]
+fn much_of_a_processor_is_said_and_little_is_not() {
+    let mut record = record(&[(ONE, steady(1_000.0)), (FIVE, steady(500.0))], "");
+    for block in &mut record.blocks {
+        block.client_cpu_ns = block.elapsed_ns / if block.cell == 0 { 5 } else { 2 };
+    }
+    let said = Verdict::of(&record).caveats.join("\n");
+    assert_has(&said, "much of one processor's time, for rows, statements and answers: five 50 %.");
+}
+
 #[test]
 fn a_cell_under_a_controller_is_said_to_be_left_out_of_the_best() {
     let steered = ("steered", "strategy = 'unnest'\ncontroller = { policy = 'pilot' }");
@@ -232,6 +264,12 @@ fn short_blocks_are_called_a_burst_and_what_their_time_ended_is_listed() {
     }
     assert_has(&caveats(&record), "Blocks of 1 of 2 cells took less than 1 s, the shortest 0.20 s");
     record.plan.cells[0].stop.rows = Some(1_000_000);
+    // Fewer rows for another reason, such as rejections, are not the time's doing.
+    for seconds in [None, Some(60.0)] {
+        record.plan.cells[0].stop.seconds = seconds;
+        assert_has_not(&caveats(&record), "their time ended");
+    }
+    record.plan.cells[0].stop.seconds = Some(0.2);
     let rows = record.blocks[0].rows_confirmed;
     assert!(rows < 1_000_000);
     let said = caveats(&record);
