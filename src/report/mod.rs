@@ -20,6 +20,8 @@ struct Plots {
     over_time: String,
     /// Where a controller ran.
     steering: Option<String>,
+    /// Of a search.
+    search: Option<String>,
 }
 
 /// Draws every file of a report: name in the run's directory, and content.
@@ -35,7 +37,8 @@ pub fn files(
         rates: svg::rates(record, verdict),
         latency: svg::latency(record, verdict),
         over_time: svg::over_time(record, windows),
-        steering: svg::steering(record, windows, journal),
+        steering: svg::steering(record, verdict, windows, journal),
+        search: svg::search(record, verdict, journal),
     };
     let page = html::page(record, verdict, &plots);
     let mut files = vec![
@@ -45,6 +48,7 @@ pub fn files(
         ("report.html", page.into_bytes()),
     ];
     files.extend(plots.steering.map(|it| ("plots/steering.svg", it.into_bytes())));
+    files.extend(plots.search.map(|it| ("plots/search.svg", it.into_bytes())));
     files
 }
 

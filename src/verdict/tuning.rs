@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CellVerdict, cells};
 use crate::{
+    controller::{self, Bounds},
     plan::{Contender, Role, Setting, TuningPlan},
     record::{JournalRow, Record, WindowRow, is_resting},
     stats::{
@@ -61,6 +62,19 @@ pub struct Tuning {
     pub plateau: Option<Plateau>,
     /// The search that won.
     pub search: SearchVerdict,
+    /// What a model of the search's windows expects at powers of two within its bounds, in rows a
+    /// second; empty where it saw too few settings for one.
+    #[serde(default)]
+    pub expected: Vec<Expected>,
+}
+
+/// What a model expects of a setting.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Expected {
+    /// The setting.
+    pub setting: Setting,
+    /// Rows a second.
+    pub rows_per_s: f64,
 }
 
 /// What is known of a setting that was measured after the search.
@@ -176,12 +190,14 @@ pub(super) fn judge(
         ..it
     };
     let contenders: Vec<ContenderVerdict> = contenders.into_iter().map(with_ratio).collect();
+    let seen = seen(own.iter().copied());
     Some(Tuning {
         recommended: best.and_then(|best| recommend(&contenders, best)),
         best,
         p99_limit_ms: controller.p99_limit_ms,
-        plateau: plateau(&seen(own.iter().copied()), limit_ns),
+        plateau: plateau(&seen, limit_ns),
         search: judge_search(&own, &decisions),
+        expected: expected(&controller.bounds, &seen),
         contenders,
     })
 }
@@ -247,6 +263,14 @@ fn plateau(seen: &[Seen], limit_ns: Option<f64>) -> Option<Plateau> {
     })
 }
 
+fn expected(bounds: &Bounds, seen: &[Seen]) -> Vec<Expected> {
+    let known = seen.iter().filter(|it| it.is_credible());
+    let measured: Vec<(Setting, usize, f64)> =
+        known.map(|it| (it.setting, it.windows, it.rows_per_s)).collect();
+    let expected = controller::expected(bounds, &measured).into_iter();
+    expected.map(|(setting, rows_per_s)| Expected { setting, rows_per_s }).collect()
+}
+
 fn judge_search(windows: &[&WindowRow], decisions: &[&JournalRow]) -> SearchVerdict {
     let count = |is: fn(&WindowRow) -> bool| windows.iter().filter(|it| is(it)).count();
     let mut silent_ms: f64 = 0.0;
@@ -298,6 +322,11 @@ impl Tuning {
         });
         let nearest = near.min_by(|a, b| a.1.total_cmp(&b.1))?;
         Some([best, nearest.0])
+    }
+
+    /// Rows a second of the best that was measured after the search.
+    pub fn best_rate(&self) -> Option<Estimate> {
+        self.contender(self.best?).rows_per_s
     }
 
     fn contender(&self, cell: usize) -> &ContenderVerdict {
@@ -438,7 +467,7 @@ impl Tuning {
         }
         if SILENCE_MIN_S <= search.silent_s {
             let silence = Duration::from_secs_f64(search.silent_s).as_secs();
-            sentences.push(format!("For {silence} s of the search no operation ended."));
+            sentences.push(format!("For {silence} s of the search, or more, no operation ended."));
         }
         sentences
     }
@@ -547,6 +576,7 @@ mod tests {
         };
         let undecided = |contenders: Vec<ContenderVerdict>| {
             let tuning = Tuning {
+                expected: Vec::new(),
                 recommended: Some(0),
                 best: Some(0),
                 p99_limit_ms: None,

@@ -22,6 +22,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
+pub use self::model::expected;
 use self::{
     pairs::Pairs,
     terrain::Terrain,

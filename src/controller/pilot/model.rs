@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    controller::{Cell, Grid, Setting},
+    controller::{Bounds, Cell, Grid, Setting},
     stats::{median, nnls},
 };
 
@@ -31,6 +31,39 @@ const MISFIT: (f64, f64) = (0.03, 0.12);
 /// Least noise of one measurement.
 const NOISE_MIN: f64 = 0.05;
 const ROUNDS: usize = 3;
+
+/// Noise of one window, and deviation of the model, where nothing is known of them.
+const NOISE_USUAL: f64 = 0.1;
+const MISFIT_USUAL: f64 = 0.05;
+
+/// Rows a second that a model expects at each power of two within bounds, and at their upper ends.
+/// It is fitted to settings, windows that each was measured in, and rows a second; nothing, if these
+/// are too few.
+pub fn expected(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<(Setting, f64)> {
+    let grid = Grid::new(bounds);
+    let total = |(setting, windows, rows_per_s): &(Setting, usize, f64)| Total {
+        cell: grid.nearest(*setting),
+        log_rate: rows_per_s.ln(),
+        weight: *windows as f64,
+    };
+    let totals: Vec<Total> = measured.iter().map(total).collect();
+    let Some((model, _)) = Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL) else {
+        return Vec::new();
+    };
+    let of = |setting: Setting| (setting, model.log_rate(setting).exp());
+    let workers = powers(bounds.workers().0.into(), bounds.workers().1.into());
+    let workers: Vec<u32> = workers.map(|it| u32::try_from(it).unwrap_or(u32::MAX)).collect();
+    powers(bounds.batch_rows().0, bounds.batch_rows().1)
+        .flat_map(|batch_rows| workers.iter().map(move |it| (batch_rows, *it)))
+        .map(|(batch_rows, workers)| of(Setting { batch_rows, workers }))
+        .collect()
+}
+
+/// Powers of two from the least to the most; the last is the most, where it is none.
+fn powers(least: u64, most: u64) -> impl Iterator<Item = u64> {
+    let powers = (0..u64::BITS).map(|it| 1_u64 << it);
+    powers.filter(move |it| least <= *it && *it < most).chain([most])
+}
 
 /// Windows that were measured, by cell.
 #[derive(Clone, Debug, Default)]
@@ -229,8 +262,6 @@ fn robust_weights(residuals: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::Bounds;
-
     /// 1 ms an operation, 10 µs a row, of which workers make more.
     fn latency_s(setting: Setting) -> f64 {
         let (b, w) = (setting.batch_rows as f64, f64::from(setting.workers));
@@ -264,6 +295,24 @@ mod tests {
         let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
         let ratio = model.latency_s(unseen) / latency_s(unseen);
         assert!((ratio - 1.0).abs() < 1e-3, "as many cells as terms: {ratio}");
+    }
+
+    #[test]
+    fn expects_at_powers_of_two_what_was_measured_between_them() {
+        let measured: Vec<(Setting, usize, f64)> = DESIGN
+            .iter()
+            .chain(&[(48, 32), (4_096, 2), (724, 32)])
+            .map(|(batch_rows, workers)| Setting { batch_rows: *batch_rows, workers: *workers })
+            .map(|setting| (setting, 3, in_flight(setting) / latency_s(setting)))
+            .collect();
+        let bounds = Bounds::new((1, 5_000), (1, 32)).unwrap();
+        let expected = expected(&bounds, &measured);
+        assert_eq!(expected.len(), 14 * 6, "1 to 4,096 and 5,000 rows, 1 to 32 workers");
+        for (setting, rows_per_s) in expected {
+            let ratio = rows_per_s * latency_s(setting) / in_flight(setting);
+            assert!((0.9..1.1).contains(&ratio), "{setting:?}: {ratio}");
+        }
+        assert!(super::expected(&bounds, &measured[..3]).is_empty());
     }
 
     #[test]

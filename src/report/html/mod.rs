@@ -110,8 +110,9 @@ fn environment() -> Environment<'static> {
 }
 
 fn plots_of(plots: &Plots) -> Vec<&str> {
-    let Plots { rates, latency, over_time, steering } = plots;
-    steering.iter().chain([rates, latency, over_time]).map(String::as_str).collect()
+    let Plots { rates, latency, over_time, steering, search } = plots;
+    let of_a_search = search.iter().chain(steering);
+    of_a_search.chain([rates, latency, over_time]).map(String::as_str).collect()
 }
 
 fn band(validity: &Validity) -> Band {

@@ -1,5 +1,5 @@
 //! The plots, as SVG: rates against claims, latency percentiles, rates over time, what controllers
-//! did, the plane of settings, and the pairs and blocks of a check.
+//! did, the plane of settings and the way of a search over it, and the pairs and blocks of a check.
 //!
 //! **Invariant:** the same record gives the same bytes.
 
@@ -12,6 +12,7 @@ mod over_time;
 mod pairs;
 mod plane;
 mod rates;
+mod search;
 mod steering;
 
 pub use self::{
@@ -21,5 +22,6 @@ pub use self::{
     pairs::pairs,
     plane::{Mark, Plane, Spot, Way, plane},
     rates::rates,
+    search::search,
     steering::steering,
 };

@@ -1,5 +1,6 @@
 //! `steering.svg`: what controllers did over time: rows a second, batch rows, workers and p99 in each
-//! window, with what the controller was about, and what disturbed it.
+//! window, with what the controller was about, and what disturbed it; and what a search has lost
+//! against the best that was confirmed after it.
 
 use plotters::style::RGBColor;
 
@@ -8,7 +9,11 @@ use super::{
     canvas::{Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below},
     marker::{AUTOVACUUM, CLAIMED, CLIENT_BOUND, MEASURED, legend_entry},
 };
-use crate::record::{JournalRow, Record, WindowRow};
+use crate::{
+    record::{JournalRow, Record, WindowRow},
+    stats::Estimate,
+    verdict::{Tuning, Verdict},
+};
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 110.0;
@@ -34,9 +39,19 @@ struct Block<'a> {
     windows: Vec<&'a WindowRow>,
     decisions: Vec<&'a JournalRow>,
     p99_limit_ns: Option<f64>,
+    /// Rows a second of the best that was confirmed, for a block of the search.
+    best: Option<Estimate>,
 }
 
 impl Block<'_> {
+    fn panels(&self) -> usize {
+        PANELS.len() + usize::from(self.best.is_some())
+    }
+
+    fn height(&self) -> f64 {
+        HEAD + self.panels() as f64 * (PANEL_HEIGHT + PANEL_GAP) + FOOT
+    }
+
     fn end_s(&self) -> f64 {
         let last = self.windows.last();
         last.map_or(1e-3, |it| (it.start_ms + it.length_ms) / 1e3).max(1e-3)
@@ -44,8 +59,13 @@ impl Block<'_> {
 }
 
 /// Draws what controllers did, or nothing if none ran.
-pub fn steering(record: &Record, windows: &[WindowRow], journal: &[JournalRow]) -> Option<String> {
-    let (blocks, left_out) = blocks(record, windows, journal);
+pub fn steering(
+    record: &Record,
+    verdict: &Verdict,
+    windows: &[WindowRow],
+    journal: &[JournalRow],
+) -> Option<String> {
+    let (blocks, left_out) = blocks(record, verdict.tuning.as_ref(), windows, journal);
     if blocks.is_empty() {
         return None;
     }
@@ -55,25 +75,35 @@ pub fn steering(record: &Record, windows: &[WindowRow], journal: &[JournalRow]) 
          scale. p99: service latency."
             .to_owned(),
     ];
+    if blocks.iter().any(|it| it.best.is_some()) {
+        description.push(
+            "Regret: what was not inserted from the start until then, for a part of what the best \
+             setting that was confirmed after the search would have inserted; below 0: the server \
+             took more than it did later."
+                .to_owned(),
+        );
+    }
     if 0 < left_out {
         description.push(format!(
             "Shown: the first {BLOCKS_MAX} blocks; windows.csv and journal.jsonl hold {left_out} more."
         ));
     }
     let top = top_below(&description) + 40.0;
-    let height = HEAD + 4.0 * (PANEL_HEIGHT + PANEL_GAP) + FOOT;
     let title = format!("{}: what the controller did", record.plan.title);
-    let size = (WIDTH, top + height * blocks.len() as f64);
+    let size = (WIDTH, top + blocks.iter().map(Block::height).sum::<f64>());
     Some(draw(size, &title, &description, |canvas| {
         paint_legend(canvas, top - 24.0);
-        for (index, block) in blocks.iter().enumerate() {
-            paint_block(canvas, block, top + height * index as f64);
+        let mut block_top = top;
+        for block in &blocks {
+            paint_block(canvas, block, block_top);
+            block_top += block.height();
         }
     }))
 }
 
 fn blocks<'a>(
     record: &Record,
+    tuning: Option<&Tuning>,
     windows: &'a [WindowRow],
     journal: &'a [JournalRow],
 ) -> (Vec<Block<'a>>, usize) {
@@ -89,9 +119,17 @@ fn blocks<'a>(
         let limit_ms = cell.controller.and_then(|it| it.p99_limit_ms);
         let name = format!("{}, block {number}: {}", first.cell, first.policy.name());
         let windows = windows.iter().filter(|it| it.block == number).collect();
-        Some(Block { name, windows, decisions, p99_limit_ns: limit_ms.map(|it| it * 1e6) })
+        let p99_limit_ns = limit_ms.map(|it| it * 1e6);
+        let best = tuning.filter(|_| is_of_search(record, number)).and_then(Tuning::best_rate);
+        Some(Block { name, windows, decisions, p99_limit_ns, best })
     };
     (numbers.into_iter().filter_map(block).filter(|it| !it.windows.is_empty()).collect(), left_out)
+}
+
+fn is_of_search(record: &Record, block: usize) -> bool {
+    let cell = record.plan.blocks.get(block).map(|it| it.cell);
+    let searches = record.plan.tuning.iter().flat_map(|it| &it.searches);
+    cell.is_some_and(|cell| searches.copied().any(|it| it == cell))
 }
 
 fn paint_legend(canvas: &Canvas<'_>, y: f64) {
@@ -149,9 +187,14 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         // A mixed window may hold what many operations did before it: it must not press the rest.
         let is_telling = |it: &&&WindowRow| index != 0 || (!it.mixed && TELLING_MS <= it.length_ms);
         let windows = block.windows.iter().filter(is_telling);
+        let best = block.best.filter(|_| index == 0);
         let values = windows.filter_map(|it| (panel.of)(it)).chain(limit);
-        let y = value_axis(values, index == 0, (bottom, panel_top));
-        paint_value_axis(canvas, &y, panel, panel_top, bottom);
+        let y = value_axis(values.chain(best.map(|it| it.value)), index == 0, (bottom, panel_top));
+        if let Some((low, high)) = best.and_then(|it| it.low.zip(it.high)) {
+            let (low, high) = (y.at(low), y.at(high));
+            canvas.rectangle((LEFT, high), (RIGHT, low), CLAIMED, 0.2);
+        }
+        paint_value_axis(canvas, &y, (panel.name, panel.label), panel_top, bottom);
         if let Some(limit) = limit {
             let at = y.at(limit);
             canvas.dashed(&[(LEFT, at), (RIGHT, at)], Stroke::new(ERRORS, 1.5));
@@ -162,7 +205,17 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         if index == 0 {
             paint_disturbances(canvas, block, &x, panel_top, bottom);
         }
+        if let Some(best) = best {
+            let at = y.at(best.value);
+            canvas.dashed(&[(LEFT, at), (RIGHT, at)], Stroke::new(CLAIMED, 1.5));
+            let font = Font::new(SMALL, CLAIMED);
+            canvas.text((RIGHT - 4.0, at - 8.0), "best, confirmed", font, Align::Right);
+        }
         panel_top = bottom + PANEL_GAP;
+    }
+    if let Some(best) = block.best {
+        paint_regret(canvas, block, best.value, &x, panel_top);
+        panel_top += PANEL_HEIGHT + PANEL_GAP;
     }
     paint_time_axis(canvas, &x, panel_top - PANEL_GAP);
 }
@@ -180,9 +233,48 @@ fn value_axis(values: impl Iterator<Item = f64>, is_rate: bool, pixels: (f64, f6
     }
 }
 
-fn paint_value_axis(canvas: &Canvas<'_>, y: &Axis, panel: &Panel, top: f64, bottom: f64) {
+fn paint_regret(canvas: &Canvas<'_>, block: &Block<'_>, best: f64, x: &Axis, top: f64) {
+    let bottom = top + PANEL_HEIGHT;
+    paint_states(canvas, block, x, top, bottom);
+    let regret = regret(&block.windows, best);
+    let values = || regret.iter().map(|(_, share)| *share);
+    let (least, most) = (values().fold(0.0, f64::min), values().fold(0.01, f64::max));
+    let y = Axis::linear((least * 1.1, most * 1.1), (bottom, top));
+    paint_value_axis(canvas, &y, ("regret", percent), top, bottom);
+    let line: Vec<Point> = regret.iter().map(|(at_s, share)| (x.at(*at_s), y.at(*share))).collect();
+    canvas.line(&line, Stroke::new(MEASURED, 1.5));
+    if let (Some(end), Some((_, share))) = (line.last(), regret.last()) {
+        let above = if end.1 - 10.0 < top { end.1 + 10.0 } else { end.1 - 10.0 };
+        let text = percent(*share);
+        canvas.text((RIGHT - 4.0, above), &text, Font::new(SMALL, MEASURED), Align::Right);
+    }
+}
+
+/// At each window's end, in seconds: the part that is missing of what the best would have inserted.
+fn regret(windows: &[&WindowRow], best: f64) -> Vec<(f64, f64)> {
+    let mut rows = 0.0;
+    let end_s = |it: &WindowRow| (it.start_ms + it.length_ms) / 1e3;
+    let until = |it: &&WindowRow| {
+        rows += it.rows as f64;
+        (end_s(it), 1.0 - rows / (best * end_s(it)))
+    };
+    windows.iter().filter(|it| 0.0 < end_s(it)).map(until).collect()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn paint_value_axis(
+    canvas: &Canvas<'_>,
+    y: &Axis,
+    (name, label): (&str, fn(f64) -> String),
+    top: f64,
+    bottom: f64,
+) {
     let mut last = f64::MAX;
-    for tick in y.ticks(panel.label) {
+    let ticks = if y.is_log() { y.ticks(label) } else { y.round_ticks(label) };
+    for tick in ticks {
         let at = y.at(tick.value);
         let Some(text) = tick.label.filter(|_| 16.0 <= last - at) else { continue };
         canvas.line(&[(LEFT, at), (RIGHT, at)], Stroke::new(GRID, 1.0));
@@ -190,7 +282,7 @@ fn paint_value_axis(canvas: &Canvas<'_>, y: &Axis, panel: &Panel, top: f64, bott
         last = at;
     }
     canvas.line(&[(LEFT, top), (LEFT, bottom), (RIGHT, bottom)], Stroke::new(MUTED, 1.0));
-    canvas.text_upwards((24.0, f64::midpoint(top, bottom)), panel.name, Font::new(TEXT, INK));
+    canvas.text_upwards((24.0, f64::midpoint(top, bottom)), name, Font::new(TEXT, INK));
 }
 
 fn paint_states(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
@@ -268,7 +360,10 @@ fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::measure::WindowSummary;
 
     #[test]
     fn rates_begin_at_zero_and_all_else_is_compared_by_its_ratio() {
@@ -278,5 +373,17 @@ mod tests {
         assert!(batches.is_log() && batches.holds(1.0) && batches.holds(65_535.0));
         let nothing = value_axis(std::iter::empty(), true, (100.0, 0.0));
         assert!(nothing.holds(0.5), "a block without a telling window still has an axis");
+    }
+
+    #[test]
+    fn regret_is_the_part_that_is_missing_until_then() {
+        let window = |start_ms: u64, rows: u64| {
+            let (start, length) = (Duration::from_millis(start_ms), Duration::from_millis(500));
+            let window = WindowSummary { start, length, rows, ..WindowSummary::default() };
+            WindowRow::new(0, "search", 0, &window)
+        };
+        let windows = [window(0, 25), window(500, 75), window(1_000, 50)];
+        let regret = regret(&windows.iter().collect::<Vec<_>>(), 100.0);
+        assert_eq!(regret, [(0.5, 0.5), (1.0, 0.0), (1.5, 0.0)]);
     }
 }
