@@ -1,0 +1,116 @@
+//! `tune` where the server has a bad day, or none at all: whole runs in virtual time.
+
+use std::fs;
+
+use batchpilot::{
+    controller::Policy,
+    record::{self, JournalRow, Record, WindowRow},
+    verdict::{Judgement, Verdict},
+};
+
+use crate::support::{Desk, batchpilot, ended};
+
+struct Tuned {
+    stdout: String,
+    windows: Vec<WindowRow>,
+    journal: Vec<JournalRow>,
+    verdict: Verdict,
+    record: Record,
+}
+
+impl Tuned {
+    /// Windows of the search, but for its last: operations end in it, and none starts.
+    fn search(&self) -> &[WindowRow] {
+        let count = self.windows.iter().take_while(|it| it.block == 0).count();
+        &self.windows[..count - 1]
+    }
+
+    /// What the best that was found gives over the article's setting.
+    fn best_over_article(&self) -> f64 {
+        let tuning = self.verdict.tuning.as_ref().unwrap();
+        let is_article = |role: &batchpilot::plan::Role| role.name() == "article";
+        let article = tuning.contenders.iter().find(|it| it.roles.iter().any(is_article));
+        article.unwrap().best_over_it.unwrap().value
+    }
+}
+
+/// Tunes one cell on the simulated server that `sim` describes.
+async fn tune(sim: &str, policy: Policy, arguments: &[&str]) -> Tuned {
+    let desk = Desk::new();
+    let scenario = desk.path().join("day.toml");
+    let cell = format!(
+        "[[cells]]\nname = \"steered\"\nstrategy = \"copy_binary\"\non_error = \"collect\"\n\
+         controller = {{ policy = \"{}\" }}\n",
+        policy.name()
+    );
+    fs::write(&scenario, format!("name = \"day\"\n{sim}\n{cell}")).unwrap();
+    let mut command = batchpilot();
+    command.arg("tune").arg(&scenario).args(arguments).arg("--out").arg(desk.out());
+    let finished = ended(command).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{policy:?} {finished:?}");
+    let run = desk.only_run();
+    let (record, windows) = (record::read(&run).unwrap(), record::read_windows(&run).unwrap());
+    let journal = record::read_journal(&run).unwrap();
+    let verdict = Verdict::of_run(&record, &journal, &windows);
+    assert_eq!(verdict.validity.judgement, Judgement::Valid, "{policy:?} {finished:?}");
+    Tuned { stdout: finished.stdout, windows, journal, verdict, record }
+}
+
+/// No noise, no tail: operations of one setting take the same time, and variances are 0.
+#[tokio::test]
+async fn a_perfectly_steady_server_stops_no_controller() {
+    let sim = "[sim]\nseed = 4\n[sim.server]\ntail = 0.0\n";
+    for policy in Policy::ALL {
+        let tuned = tune(sim, policy, &["--search", "12s", "--repetitions", "2"]).await;
+        let windows = tuned.search();
+        let is_steady = |it: &&WindowRow| it.service_ns_stddev <= 1e-6 * it.service_ns_mean;
+        let steady = windows.iter().filter(|it| !it.mixed && 1 < it.operations).filter(is_steady);
+        assert!(5 < steady.count(), "{policy:?}: the server is not as steady as it should be");
+        let tuning = tuned.verdict.tuning.as_ref().unwrap();
+        assert!(tuning.recommended.is_some(), "{policy:?}: {tuning:?}");
+        let ratio = tuned.best_over_article();
+        assert!(ratio.is_finite() && 0.999 < ratio, "{policy:?}: {ratio}");
+        let bounds = tuned.record.plan.cells[0].controller.unwrap().bounds;
+        let is_within = |it: &JournalRow| bounds.nearest(it.after) == it.after;
+        assert!(tuned.journal.iter().all(is_within), "{policy:?}");
+        let said = tuned.journal.iter().flat_map(|it| it.grounds.values());
+        assert!(said.clone().all(Option::is_some), "{policy:?}: a number that is none");
+        if policy == Policy::Pilot {
+            assert!(1.1 < ratio, "what it found gives {ratio} of the article's");
+        }
+    }
+}
+
+/// A restart in second 3 and half a minute in which nothing is answered: windows without an
+/// operation, and then the search goes on.
+#[tokio::test]
+async fn a_restart_and_half_a_minute_of_silence_end_no_search() {
+    let sim = "[sim]\nseed = 9\n[sim.weather]\nnoise = 0.1\n[sim.errors]\n\
+               restart = { at_s = 3.0, lasting_s = 2.0 }\n\
+               silence = { at_s = 7.0, lasting_s = 30.0 }\n";
+    for policy in [Policy::Pilot, Policy::Climb, Policy::Gradient] {
+        let tuned = tune(sim, policy, &["--search", "60s", "--repetitions", "2"]).await;
+        let windows = tuned.search();
+        assert!(windows.iter().any(|it| 0 < it.errors), "{policy:?}: no restart was met");
+        let empty = windows.iter().filter(|it| it.operations == 0);
+        let silent_s: f64 = empty.map(|it| it.length_ms / 1e3).sum();
+        // A window in which something had ended may wait for more of it for 10 s.
+        assert!((19.0..33.0).contains(&silent_s), "{policy:?}: silent for {silent_s} s");
+        assert!(
+            tuned.stdout.contains(" s of the search, or more, no operation ended."),
+            "{}",
+            tuned.stdout
+        );
+        let after = windows.iter().filter(|it| 38_000.0 < it.start_ms);
+        let (count, busy) = after.fold((0, 0), |(count, busy), it| {
+            (count + 1, busy + u32::from(0 < it.operations && it.errors == 0))
+        });
+        assert!(4 < count && count <= busy + 1, "{policy:?}: {busy} of {count} windows are busy");
+        let tuning = tuned.verdict.tuning.as_ref().unwrap();
+        assert!(tuning.recommended.is_some(), "{policy:?}: {tuning:?}");
+        if policy == Policy::Pilot {
+            let ratio = tuned.best_over_article();
+            assert!(1.1 < ratio, "what it found gives {ratio} of the article's");
+        }
+    }
+}
