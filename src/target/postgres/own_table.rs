@@ -426,6 +426,16 @@ fn refuse_foreign_keys(
     Ok(())
 }
 
+/// Whether a row of the catalog was written by this transaction, with `$x` for its `xmin`: no older
+/// than the transaction, and still in progress. Others' rows are seen when those have committed. The
+/// transaction's own number alone would not do: what a savepoint, or a block of PL/pgSQL that catches
+/// errors, writes has the number of a subtransaction. Source: PostgreSQL manual, "Transaction ID and
+/// Snapshot Information Functions".
+const IS_OWN: &str = "CASE WHEN age($x) <= age(pg_current_xact_id()::xid) \
+     THEN pg_xact_status((pg_current_xact_id()::text::bigint \
+          + age(pg_current_xact_id()::xid) - age($x))::text::xid8) = 'in progress' \
+     ELSE false END";
+
 /// Refuses what took more than a reader's lock on a table or sequence outside of the schema, or made
 /// or changed a function or type there, which takes no lock that is shown.
 pub(super) async fn refuse_traces_outside(
@@ -433,24 +443,28 @@ pub(super) async fn refuse_traces_outside(
     schema: &str,
     who: &str,
 ) -> Result<(), TargetError> {
-    let query = "SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l \
-                 JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
-                   AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
-                   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-                 UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
-                 JOIN pg_namespace n ON n.oid = p.pronamespace \
-                 WHERE p.xmin = pg_current_xact_id()::xid AND n.nspname <> $1 \
-                 UNION SELECT t.oid::regtype::text FROM pg_type t \
-                 JOIN pg_namespace n ON n.oid = t.typnamespace \
-                 WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
-                       (t.xmin = pg_current_xact_id()::xid \
-                        OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid \
-                                      AND e.xmin = pg_current_xact_id()::xid) \
-                        OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid \
-                                      AND c.xmin = pg_current_xact_id()::xid)) \
-                 ORDER BY 1";
-    let rows = client.query(query, &[&schema]).await.map_err(|error| failed(&error))?;
+    let is_own = |xmin: &str| IS_OWN.replace("$x", xmin);
+    let (function, data_type) = (is_own("p.xmin"), is_own("t.xmin"));
+    let (label, constraint) = (is_own("e.xmin"), is_own("c.xmin"));
+    let query = format!(
+        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l \
+         JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
+           AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
+           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+         UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
+         JOIN pg_namespace n ON n.oid = p.pronamespace \
+         WHERE {function} AND n.nspname <> $1 \
+         UNION SELECT t.oid::regtype::text FROM pg_type t \
+         JOIN pg_namespace n ON n.oid = t.typnamespace \
+         WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
+               ({data_type} \
+                OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid AND {label}) \
+                OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid \
+                              AND {constraint})) \
+         ORDER BY 1"
+    );
+    let rows = client.query(&query, &[&schema]).await.map_err(|error| failed(&error))?;
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     if names.is_empty() {
         return Ok(());
