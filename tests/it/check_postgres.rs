@@ -300,9 +300,64 @@ async fn a_table_that_takes_few_rows_is_emptied_in_time() {
             assert!(record.cells[0].tables.problems.is_empty());
         } else {
             assert_eq!(finished.code, Some(2), "{finished:?}");
-            assert!(finished.stderr.contains("have values for 20 rows"), "{finished:?}");
+            let problem = "have values for 20 rows, and a block of 100ms takes about";
+            assert!(finished.stderr.contains(problem), "{finished:?}");
+            assert!(finished.stderr.contains("make blocks shorter (--block-min"), "{finished:?}");
             assert_eq!(place.schemas().await, Vec::<String>::new());
         }
+    }
+}
+
+/// The first ten rows of a table take 20 ms each, so that a first block takes five or six of 30, a
+/// second one as many, and the third comes to the end of all.
+const SLOW_AT_FIRST: &str = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n\
+     IF NEW.id <= 10 THEN PERFORM pg_sleep(0.02); END IF; RETURN NEW; END $$;\n\
+     CREATE TRIGGER f BEFORE INSERT ON it FOR EACH ROW EXECUTE FUNCTION f();\n";
+
+#[tokio::test]
+async fn rows_that_end_within_a_block_begin_anew_in_both_arms() {
+    let place = database().await;
+    let table = |column: &str| {
+        format!(
+            "CREATE TABLE it (id bigint GENERATED ALWAYS AS IDENTITY, {column});\n{SLOW_AT_FIRST}"
+        )
+    };
+    let unique = table("code integer UNIQUE CHECK (code BETWEEN 1 AND 30)");
+    let scenario = "name = \"few\"\n[[cells]]\nname = \"cell\"\nstrategy = \"single_row\"\n";
+    for (ddl, lines, problem) in [
+        (unique, None, None),
+        (table("code integer"), Some(30), None),
+        (
+            table("code integer"),
+            Some(3),
+            Some("rows.csv has 3 rows, and a block of 100ms takes about 5; add rows to it"),
+        ),
+    ] {
+        let desk = Desk::new();
+        let file = write(&desk, "few.toml", scenario);
+        let mut command = schemas(&desk, &place, &ddl, &ddl);
+        command.arg("--scenario").arg(file);
+        if let Some(lines) = lines {
+            let numbers: Vec<String> = (1..=lines).map(|it: u32| it.to_string()).collect();
+            let text = format!("code\n{}\n", numbers.join("\n"));
+            command.arg("--csv").arg(write(&desk, "rows.csv", &text));
+        }
+        let finished = ended(command).await;
+        if let Some(problem) = problem {
+            assert_eq!(finished.code, Some(2), "{finished:?}");
+            let start = problem.split("about").next().unwrap();
+            assert!(finished.stderr.contains(start), "{finished:?}");
+            continue;
+        }
+        assert!(matches!(finished.code, Some(0 | 10)), "{lines:?}: {finished:?}");
+        let record = record_of(&desk, &place).await;
+        let cell = &record.cells[0];
+        assert!(record.complete && cell.tables.problems.is_empty(), "{:?}", cell.tables);
+        // Both are emptied together, in the warm-up and after each pair: 30 rows hold no more blocks.
+        assert!(cell.tables.tables.is_multiple_of(2), "{:?}", cell.tables);
+        let pairs = cell.check.sessions().iter().map(|session| session.pairs().len() as u64);
+        assert!(2 * pairs.sum::<u64>() < cell.tables.tables, "{:?}", cell.tables);
+        assert_eq!(cell.evidence.insert_errors, 0);
     }
 }
 

@@ -106,10 +106,15 @@ impl<T: Target> Lane<T> {
         Block { outcome, steal: steal.unwrap_or(0.0) }
     }
 
-    /// Whether the table may not take another block's rows.
+    /// Whether the table may not take another block's rows, and would if it were empty.
     pub(super) fn is_nearly_full(&self) -> bool {
         let wanted = self.next_row + 2 * self.block_rows_max;
-        self.settings.rows_max.is_some_and(|most| most < wanted)
+        !self.is_empty() && self.settings.rows_max.is_some_and(|most| most < wanted)
+    }
+
+    /// Whether the next row is the first one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next_row == 0
     }
 
     /// Whether no row is left.
