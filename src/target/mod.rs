@@ -124,8 +124,8 @@ pub struct ColumnRule {
 }
 
 impl ColumnRule {
-    /// Leaves a column to the server.
-    pub fn left_out(name: &str) -> ColumnRule {
+    /// Has rows carry a column, and says nothing of its values.
+    pub fn of(name: &str) -> ColumnRule {
         ColumnRule {
             name: name.to_owned(),
             values: None,
@@ -133,8 +133,13 @@ impl ColumnRule {
             length: None,
             distribution: None,
             null_share: 0.0,
-            is_left_out: true,
+            is_left_out: false,
         }
+    }
+
+    /// Leaves a column to the server.
+    pub fn left_out(name: &str) -> ColumnRule {
+        ColumnRule { is_left_out: true, ..ColumnRule::of(name) }
     }
 }
 

@@ -158,11 +158,23 @@ impl<T: Target> Lane<T> {
             }
             self.target.close().await
         };
-        clock::timeout(limit, close).await.unwrap_or_else(|_| {
-            let message = "the server does not answer; its schema is left to the next run".into();
-            Err(TargetError::Failed { message, sqlstate: None })
-        })
+        within(limit, close).await
     }
+}
+
+/// Leaves nothing behind on the server of a target without sessions, if it answers in time.
+pub(super) async fn close(target: impl Target, limit: Duration) -> Result<(), TargetError> {
+    within(limit, target.close()).await
+}
+
+async fn within(
+    limit: Duration,
+    close: impl Future<Output = Result<(), TargetError>>,
+) -> Result<(), TargetError> {
+    clock::timeout(limit, close).await.unwrap_or_else(|_| {
+        let message = "the server does not answer; its schema is left to the next run".into();
+        Err(TargetError::Failed { message, sqlstate: None })
+    })
 }
 
 /// In virtual time nobody else is there.

@@ -369,15 +369,8 @@ fn parent(key: &catalog::ForeignKey, table: u32, settings: &TableSettings) -> Op
 /// Inserts a row for each of the values.
 async fn fill_parent(client: &Client, parent: &Parent) -> Result<(), TargetError> {
     let facts = catalog::read(client, parent.oid).await.map_err(|error| failed(&error))?;
-    let rule = ColumnRule {
-        name: parent.column.clone(),
-        values: Some(parent.values.clone()),
-        range: None,
-        length: None,
-        distribution: None,
-        null_share: 0.0,
-        is_left_out: false,
-    };
+    let values = Some(parent.values.clone());
+    let rule = ColumnRule { values, ..ColumnRule::of(&parent.column) };
     let plan = RowPlan::new(client, &facts, std::slice::from_ref(&rule)).await?;
     let rows = TableRows::new(&plan.columns, &facts.uniques)
         .map_err(|error| TargetError::Table { key: None, problem: error.to_string() })?;
