@@ -102,6 +102,8 @@ pub struct TableInfo {
     pub has_key: bool,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
+    /// What whoever starts a run should know before rows go in.
+    pub warnings: Vec<String>,
 }
 
 /// How the values of a column are made.

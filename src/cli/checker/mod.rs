@@ -387,11 +387,13 @@ impl<O: Open> Checker<'_, O> {
 
     /// Fits the plans to the tables, and asks the servers what they are. `false` if it was told to stop.
     async fn meet(&mut self, targets: &Arms<O::Target>) -> anyhow::Result<bool> {
+        let mut warnings: Arms<Vec<String>> = Arms::default();
         for arm in Arm::BOTH {
             let target = targets.of(arm);
             let plan = &mut self.record.arms.of_mut(arm).plan;
             let fitted = fit(plan, self.sources.of(arm).as_ref(), target);
             fitted.with_context(|| self.arm_words(arm))?;
+            *warnings.of_mut(arm) = table::warnings(target).to_vec();
             let known = self.record.arms.base.server.clone();
             let info = match known.filter(|_| self.open.is_one_server()) {
                 Some(known) => known,
@@ -405,6 +407,7 @@ impl<O: Open> Checker<'_, O> {
             };
             self.record.arms.of_mut(arm).server = Some(info);
         }
+        of_both(&warnings.base, &warnings.head).iter().for_each(|it| self.live.warn(it));
         Ok(true)
     }
 

@@ -39,6 +39,8 @@ pub(super) struct OwnTable {
     pub(super) copy_out: String,
     /// What a reader of the numbers should know.
     pub(super) notes: Vec<String>,
+    /// What whoever starts a run should know before rows go in.
+    pub(super) warnings: Vec<String>,
 }
 
 impl OwnTable {
@@ -54,6 +56,7 @@ impl OwnTable {
             csv: self.generator.csv_facts().cloned(),
             has_key: self.key.is_some(),
             notes: self.notes.clone(),
+            warnings: self.warnings.clone(),
         }
     }
 }
@@ -113,7 +116,23 @@ pub(super) async fn make(
     let compared = verify::compared(&generator);
     let source = format!("(SELECT {compared} FROM {}.{})", quoted(schema), quoted(&name));
     let copy_out = verify::copy_out(&source);
-    Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes })
+    let warnings = warnings(client, schema).await?;
+    Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes, warnings })
+}
+
+/// A trigger is copied with the table, and the function that it runs is not: for rows that were not on
+/// trial, that may do anything.
+async fn warnings(client: &Client, schema: &str) -> Result<Vec<String>, TargetError> {
+    let triggers = catalog::triggers_outside(client, schema).await;
+    let triggers = triggers.map_err(|error| failed(&error))?;
+    let warning = |(trigger, function): &(String, String)| {
+        format!(
+            "trigger {trigger} runs {function}, which is not batchpilot's: the rows on trial left no \
+             trace outside of batchpilot's schema, and what it does with others is not known; \
+             --without-triggers leaves it out"
+        )
+    };
+    Ok(triggers.iter().map(warning).collect())
 }
 
 /// Decides how rows are made; returns the CHECKs that they may break, too.

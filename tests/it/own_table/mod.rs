@@ -315,6 +315,10 @@ async fn a_table_like_one_of_the_database_leaves_that_as_it_was() {
     {
         assert!(notes.contains(words), "{words}: {notes}");
     }
+    // What its function does is not known for rows that were not on trial.
+    let warnings = &target.own_table().unwrap().warnings;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("trigger loud runs app.loud, which is not"), "{warning}");
     for strategy in STRATEGIES {
         check_whole(&target, &cell_of(strategy, "returning = false")).await;
     }
@@ -505,6 +509,41 @@ async fn the_command_line_names_the_table_and_says_where_a_mistake_is() {
     let plan: &Plan = &record.plan;
     assert_eq!(plan.table.name, "parts");
     assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// A trigger is copied with its table, and its function is not: that is said at once, and kept.
+#[tokio::test]
+async fn a_copied_trigger_is_named_with_its_function() {
+    let (place, desk) = (database().await, Desk::new());
+    place.client().await.batch_execute(ORIGINAL).await.unwrap();
+    let scenario = "name = \"own\"\nrepetitions = 2\nstop = { rows = 200 }\n\
+        [[cells]]\nname = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 50\n";
+    let table = ["--table", "app.orders", "--without-foreign-keys"];
+    let said = "trigger loud runs app.loud, which is not batchpilot's";
+    let finished = run_with(&place, &desk, scenario, &table).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr.matches(said).count(), 1, "{finished:?}");
+    let record = batchpilot::record::read(&desk.only_run()).unwrap();
+    assert_eq!(record.notes.iter().filter(|it| it.starts_with(said)).count(), 1);
+
+    let desk = Desk::new();
+    let finished =
+        run_with(&place, &desk, scenario, &[&table[..], &["--without-triggers"]].concat()).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+
+    // Both arms of a check have it; it is said once.
+    let desk = Desk::new();
+    let mut command = batchpilot();
+    command.args(["check", "--null"]).args(table).args(["--url", &place.url()]);
+    command.args(["--block-min", "100ms", "--block-max", "100ms", "--guard-min", "10ms"]);
+    command.args(["--guard-operations", "0", "--warm-up-max", "1s", "--pairs-min", "6"]);
+    command.args(["--client-bound-max", "100%", "--steal-max", "100%", "--looks", "7:0.02"]);
+    command.arg("--out").arg(desk.out());
+    let finished = ended(command).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    assert_eq!(finished.stderr.matches(said).count(), 1, "{finished:?}");
+    let record = batchpilot::record::read_check(&desk.only_run()).unwrap();
+    assert_eq!(record.notes.iter().filter(|it| it.starts_with(said)).count(), 1);
 }
 
 /// What a search measures after it runs within the same limits: 5 columns a row, 32,767 keys.
