@@ -361,6 +361,46 @@ async fn rows_that_end_within_a_block_begin_anew_in_both_arms() {
     }
 }
 
+/// Both arms have as many sessions as there are for both; without one for each, there is no check.
+#[tokio::test]
+async fn arms_share_the_sessions_that_a_server_has_free() {
+    for (connections, workers) in [("9", Some(3)), ("3", None)] {
+        let cluster = cluster(&[
+            ("max_connections", connections),
+            ("superuser_reserved_connections", "0"),
+            ("autovacuum", "off"),
+            ("fsync", "off"),
+            ("log_min_messages", "panic"),
+        ])
+        .await;
+        let (place, desk) = (Place::of(&cluster), Desk::new());
+        let finished = ended(schemas(&desk, &place, PLAIN, PLAIN)).await;
+        match workers {
+            Some(workers) => {
+                assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+                let record = record_of(&desk, &place).await;
+                let note = "3 workers at most: the server has 7 sessions free for this role, and \
+                            both arms share them";
+                assert_eq!(finished.stderr.matches(note).count(), 1, "{finished:?}");
+                assert_eq!(record.notes.iter().filter(|it| it.ends_with(note)).count(), 1);
+                for arm in Arm::BOTH {
+                    assert_eq!(record.arms.of(arm).plan.cells[0].workers, workers);
+                }
+            }
+            None => {
+                assert_eq!(finished.code, Some(1), "{finished:?}");
+                let problem = "base: the server has 1 session free for this role, and both arms \
+                               share them; each needs one for a worker";
+                assert!(finished.stderr.contains(problem), "{finished:?}");
+                assert!(finished.stderr.contains("raise max_connections"), "{finished:?}");
+                assert!(desk.runs().is_empty());
+                assert_eq!(place.schemas().await, Vec::<String>::new());
+            }
+        }
+        cluster.stop().await.unwrap();
+    }
+}
+
 /// A migration that makes a column wider: both arms get what fits into the narrower one.
 #[tokio::test]
 async fn columns_made_wider_get_the_values_that_fit_both() {

@@ -5,6 +5,7 @@ mod lane;
 mod live;
 mod servers;
 mod session;
+mod sessions;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -385,7 +386,8 @@ impl<O: Open> Checker<'_, O> {
         Ok(two.map(|two| in_order(first, one, two)))
     }
 
-    /// Fits the plans to the tables, and asks the servers what they are. `false` if it was told to stop.
+    /// Fits the plans to the tables, asks the servers what they are, and holds the workers to the
+    /// sessions that these have free. `false` if it was told to stop.
     async fn meet(&mut self, targets: &Arms<O::Target>) -> anyhow::Result<bool> {
         let mut warnings: Arms<Vec<String>> = Arms::default();
         for arm in Arm::BOTH {
@@ -406,6 +408,16 @@ impl<O: Open> Checker<'_, O> {
                 },
             };
             self.record.arms.of_mut(arm).server = Some(info);
+        }
+        let Arms { base, head } = &mut self.record.arms;
+        let before = Arms { base: base.plan.notes.len(), head: head.plan.notes.len() };
+        let free = |arm: &ArmRecord| arm.server.as_ref().and_then(|server| server.sessions_free);
+        let free = Arms { base: free(base), head: free(head) };
+        let plans = Arms { base: &mut base.plan, head: &mut head.plan };
+        sessions::clip(plans, free, self.open.is_one_server())?;
+        for arm in Arm::BOTH {
+            let clipped = &self.record.arms.of(arm).plan.notes[*before.of(arm)..];
+            warnings.of_mut(arm).extend_from_slice(clipped);
         }
         of_both(&warnings.base, &warnings.head).iter().for_each(|it| self.live.warn(it));
         Ok(true)
