@@ -254,6 +254,19 @@ impl CellPlan {
         Setting { batch_rows: self.batch_rows, workers: self.workers }
     }
 
+    /// Returns how many sessions its workers keep open; with a controller, at the start.
+    pub fn sessions(&self) -> u32 {
+        self.workers.max(self.pool.idle_min).min(self.pool.size_max)
+    }
+
+    /// Holds it to so many sessions, and to no more workers.
+    pub fn hold_sessions(&mut self, sessions_max: u32) {
+        assert!(0 < sessions_max, "a cell needs a session");
+        self.workers = self.workers.min(sessions_max);
+        self.pool.size_max = self.pool.size_max.min(sessions_max);
+        self.pool.idle_min = self.pool.idle_min.min(sessions_max);
+    }
+
     /// Returns the round trips that one operation of this cell waits for, the first use of a
     /// statement aside.
     pub fn round_trips_an_operation(&self) -> f64 {
@@ -276,7 +289,8 @@ impl CellPlan {
 }
 
 impl Plan {
-    /// Takes the bounds of all controllers down to the sessions that the server has free.
+    /// Takes the bounds of all controllers down to the sessions that the server has free. A cell without
+    /// one keeps its workers, or is refused by the server: its numbers stand for that setting.
     ///
     /// # Errors
     ///
@@ -288,7 +302,7 @@ impl Plan {
             if high <= sessions_free {
                 continue;
             }
-            let free = format!("the server has {sessions_free} sessions free for this role");
+            let free = sessions_free_words(sessions_free);
             let Some(clipped) = controller.with_workers_at_most(sessions_free) else {
                 let problem = format!("{free}, and {low} workers at least were asked for");
                 return Err(PlanError::new(format!("cells[{index}].controller.workers"), problem));
@@ -302,6 +316,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// How many sessions a server has free, in words.
+pub fn sessions_free_words(sessions_free: u32) -> String {
+    let noun = if sessions_free == 1 { "session" } else { "sessions" };
+    format!("the server has {sessions_free} {noun} free for this role")
 }
 
 /// Cells run in a new random order in every repetition: what drifts hits all of them alike.

@@ -134,6 +134,12 @@ fn complain(error: &anyhow::Error) {
     drop(writeln!(io::stderr(), "batchpilot: {error:#}"));
 }
 
+/// Says what ends nothing, and what whoever started the command should know at once.
+fn warn(warning: &str) {
+    // Whoever would read this may be gone; the record says the same.
+    drop(writeln!(io::stderr(), "batchpilot: note: {warning}"));
+}
+
 /// Lets a verdict stand whose reader went away: `check … | head -1` must not pass what failed.
 fn unless_nobody_reads(printed: anyhow::Result<()>) -> anyhow::Result<()> {
     match printed {

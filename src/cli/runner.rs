@@ -266,7 +266,10 @@ async fn meet<T: Target>(
         },
     };
     match info {
-        Ok(info) => Ok((target, info)),
+        Ok(info) => {
+            progress.suspend(|| table::warnings(&target).iter().for_each(|it| super::warn(it)));
+            Ok((target, info))
+        }
         Err(error) => {
             match clock::timeout(CLOSE_TIMEOUT, target.close()).await {
                 Ok(closed) => closed?,

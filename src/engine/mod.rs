@@ -169,7 +169,7 @@ pub async fn run_stint<T: Target>(
 /// Those of connecting.
 pub async fn open_pool<T: Target>(target: &T, cell: &CellPlan) -> Result<T::Pool, TargetError> {
     let warm = match cell.controller {
-        None => cell.workers.max(cell.pool.idle_min).min(cell.pool.size_max),
+        None => cell.sessions(),
         // That there is a server. The rest come as workers do: how many it grants may change.
         Some(_) => 1,
     };

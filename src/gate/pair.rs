@@ -70,21 +70,26 @@ impl Metric {
         ratio.ln()
     }
 
-    /// The gain of head being worse by a share: 0.1 is a tenth fewer rows/s, or a tenth more
-    /// latency.
+    /// The ratio head : base where head is worse by a share: a tenth fewer rows/s is 0.9, a tenth
+    /// more latency 1.1.
+    pub(crate) fn ratio_of_worse(self, share: f64) -> f64 {
+        if self.is_latency() { 1.0 + share } else { 1.0 - share }
+    }
+
+    /// The share by which head is worse at a ratio; below 0 if it is better.
+    pub(crate) fn worse_of_ratio(self, ratio: f64) -> f64 {
+        if self.is_latency() { ratio - 1.0 } else { 1.0 - ratio }
+    }
+
+    /// The gain of head being worse by a share.
     pub(crate) fn gain_of_worse(self, share: f64) -> f64 {
-        match self {
-            Metric::RowsPerS => (1.0 - share).ln(),
-            Metric::LatencyP95 | Metric::LatencyP99 => -(1.0 + share).ln(),
-        }
+        let log = self.ratio_of_worse(share).ln();
+        if self.is_latency() { -log } else { log }
     }
 
     /// The share by which head is worse at a gain; below 0 if it is better.
     pub(crate) fn worse_of_gain(self, gain: f64) -> f64 {
-        match self {
-            Metric::RowsPerS => 1.0 - gain.exp(),
-            Metric::LatencyP95 | Metric::LatencyP99 => (-gain).exp() - 1.0,
-        }
+        self.worse_of_ratio(self.ratio_of_gain(gain))
     }
 
     /// The ratio head : base at a gain, as it was measured.

@@ -157,8 +157,7 @@ fn table(metrics: &[CheckedMetric]) -> Table {
     for it in metrics {
         let bound = |of: fn(&Bounds) -> f64| {
             let text = it.bounds.map(|bounds| {
-                let share = of(&bounds);
-                let ratio = if it.metric == Metric::RowsPerS { 1.0 - share } else { 1.0 + share };
+                let ratio = it.metric.ratio_of_worse(of(&bounds));
                 number((ratio * 1e3).round() / 1e3)
             });
             right(text.unwrap_or_else(|| "–".to_owned()))

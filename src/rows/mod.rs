@@ -31,8 +31,8 @@ pub use self::{
     kind::{ColumnKind, ColumnSpec, SqlType},
     range::{RowRange, RowSet},
     table::{
-        Bound, ColumnFacts, Condition, Distribution, Limit, Limits, Maker, TableError, TableRows,
-        TypeFacts, TypeShape, conditions,
+        Bound, ColumnFacts, Condition, Distribution, Limit, Limits, Maker, Reach, TableError,
+        TableRows, TypeFacts, TypeShape, conditions,
     },
 };
 
@@ -285,6 +285,15 @@ impl Generator {
             Rows::Article => None,
             Rows::Table(rows) => rows.rows_max(),
             Rows::Csv(rows) => Some(rows.rows()),
+        }
+    }
+
+    /// Returns between which bounds the values of a column are made up, if that can be said in a
+    /// `range` or a `length`.
+    pub fn reach(&self, column: usize) -> Option<Reach> {
+        match &self.rows {
+            Rows::Table(rows) => rows.reach(column),
+            Rows::Article | Rows::Csv(_) => None,
         }
     }
 

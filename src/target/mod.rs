@@ -102,6 +102,8 @@ pub struct TableInfo {
     pub has_key: bool,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
+    /// What whoever starts a run should know before rows go in.
+    pub warnings: Vec<String>,
 }
 
 /// How the values of a column are made.
@@ -124,8 +126,8 @@ pub struct ColumnRule {
 }
 
 impl ColumnRule {
-    /// Leaves a column to the server.
-    pub fn left_out(name: &str) -> ColumnRule {
+    /// Has rows carry a column, and says nothing of its values.
+    pub fn of(name: &str) -> ColumnRule {
         ColumnRule {
             name: name.to_owned(),
             values: None,
@@ -133,8 +135,13 @@ impl ColumnRule {
             length: None,
             distribution: None,
             null_share: 0.0,
-            is_left_out: true,
+            is_left_out: false,
         }
+    }
+
+    /// Leaves a column to the server.
+    pub fn left_out(name: &str) -> ColumnRule {
+        ColumnRule { is_left_out: true, ..ColumnRule::of(name) }
     }
 }
 

@@ -66,10 +66,7 @@ impl NullCheck {
             for finding in &inspection.findings {
                 let metric = finding.metric;
                 let Some(ratio) = session.running(metric) else { continue };
-                let worse = finding.pass_limit.map_or(1.0, |limit| match metric {
-                    Metric::RowsPerS => 1.0 - limit,
-                    Metric::LatencyP95 | Metric::LatencyP99 => limit - 1.0,
-                });
+                let worse = finding.pass_limit.map_or(1.0, |limit| metric.worse_of_ratio(limit));
                 all.push(NullCheck {
                     metric,
                     log_ratio: ratio.value.ln(),

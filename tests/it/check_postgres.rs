@@ -146,7 +146,7 @@ async fn what_is_no_arm_or_no_table_is_said_and_nothing_is_left() {
     let place = database().await;
     let two = format!("{PLAIN}CREATE TABLE parts (id integer);\n");
     let more = PLAIN.replace("note text", "note text, region text NOT NULL");
-    let other_type = PLAIN.replace("customer integer", "customer bigint");
+    let other_type = PLAIN.replace("customer integer", "customer text");
     let with_default = PLAIN.replace("note text", "note text, region text NOT NULL DEFAULT 'x'");
     let leaves = format!("{PLAIN}ALTER TABLE orders SET SCHEMA public;\n");
     let wrong = format!("{PLAIN}CREATE INDEX ON orders (custmer);\n");
@@ -154,7 +154,7 @@ async fn what_is_no_arm_or_no_table_is_said_and_nothing_is_left() {
         (two.as_str(), &[][..], 2, "new.sql makes 2 tables; name one with --table: orders, parts"),
         (&two, &["--table", "ordrs"], 2, "makes no table `ordrs`"),
         (&more, &[], 12, "not comparable: only head's rows have `region`"),
-        (&other_type, &[], 12, "`customer` is integer in base and bigint in head"),
+        (&other_type, &[], 12, "`customer` is integer in base and text in head"),
         (&leaves, &[], 2, "new.sql: line 3: `ALTER TABLE ORDERS …` is not run: it would leave"),
         (&wrong, &[], 2, "new.sql:3: statement 2 (CREATE INDEX ON …): column \"custmer\" does not"),
         ("CREATE TABLE", &[], 2, "new.sql:1: statement 1"),
@@ -300,8 +300,212 @@ async fn a_table_that_takes_few_rows_is_emptied_in_time() {
             assert!(record.cells[0].tables.problems.is_empty());
         } else {
             assert_eq!(finished.code, Some(2), "{finished:?}");
-            assert!(finished.stderr.contains("have values for 20 rows"), "{finished:?}");
+            let problem = "have values for 20 rows, and a block of 100ms takes about";
+            assert!(finished.stderr.contains(problem), "{finished:?}");
+            assert!(finished.stderr.contains("make blocks shorter (--block-min"), "{finished:?}");
             assert_eq!(place.schemas().await, Vec::<String>::new());
+        }
+    }
+}
+
+/// The first ten rows of a table take 20 ms each, so that a first block takes five or six of 30, a
+/// second one as many, and the third comes to the end of all.
+const SLOW_AT_FIRST: &str = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n\
+     IF NEW.id <= 10 THEN PERFORM pg_sleep(0.02); END IF; RETURN NEW; END $$;\n\
+     CREATE TRIGGER f BEFORE INSERT ON it FOR EACH ROW EXECUTE FUNCTION f();\n";
+
+#[tokio::test]
+async fn rows_that_end_within_a_block_begin_anew_in_both_arms() {
+    let place = database().await;
+    let table = |column: &str| {
+        format!(
+            "CREATE TABLE it (id bigint GENERATED ALWAYS AS IDENTITY, {column});\n{SLOW_AT_FIRST}"
+        )
+    };
+    let unique = table("code integer UNIQUE CHECK (code BETWEEN 1 AND 30)");
+    let scenario = "name = \"few\"\n[[cells]]\nname = \"cell\"\nstrategy = \"single_row\"\n";
+    for (ddl, lines, problem) in [
+        (unique, None, None),
+        (table("code integer"), Some(30), None),
+        (
+            table("code integer"),
+            Some(3),
+            Some("rows.csv has 3 rows, and a block of 100ms takes about 5; add rows to it"),
+        ),
+    ] {
+        let desk = Desk::new();
+        let file = write(&desk, "few.toml", scenario);
+        let mut command = schemas(&desk, &place, &ddl, &ddl);
+        command.arg("--scenario").arg(file);
+        if let Some(lines) = lines {
+            let numbers: Vec<String> = (1..=lines).map(|it: u32| it.to_string()).collect();
+            let text = format!("code\n{}\n", numbers.join("\n"));
+            command.arg("--csv").arg(write(&desk, "rows.csv", &text));
+        }
+        let finished = ended(command).await;
+        if let Some(problem) = problem {
+            assert_eq!(finished.code, Some(2), "{finished:?}");
+            let start = problem.split("about").next().unwrap();
+            assert!(finished.stderr.contains(start), "{finished:?}");
+            continue;
+        }
+        assert!(matches!(finished.code, Some(0 | 10)), "{lines:?}: {finished:?}");
+        let record = record_of(&desk, &place).await;
+        let cell = &record.cells[0];
+        assert!(record.complete && cell.tables.problems.is_empty(), "{:?}", cell.tables);
+        // Both are emptied together, in the warm-up and after each pair: 30 rows hold no more blocks.
+        assert!(cell.tables.tables.is_multiple_of(2), "{:?}", cell.tables);
+        let pairs = cell.check.sessions().iter().map(|session| session.pairs().len() as u64);
+        assert!(2 * pairs.sum::<u64>() < cell.tables.tables, "{:?}", cell.tables);
+        assert_eq!(cell.evidence.insert_errors, 0);
+    }
+}
+
+/// Both arms have as many sessions as there are for both; without one for each, there is no check.
+#[tokio::test]
+async fn arms_share_the_sessions_that_a_server_has_free() {
+    for (connections, workers) in [("9", Some(3)), ("3", None)] {
+        let cluster = cluster(&[
+            ("max_connections", connections),
+            ("superuser_reserved_connections", "0"),
+            ("autovacuum", "off"),
+            ("fsync", "off"),
+            ("log_min_messages", "panic"),
+        ])
+        .await;
+        let (place, desk) = (Place::of(&cluster), Desk::new());
+        let finished = ended(schemas(&desk, &place, PLAIN, PLAIN)).await;
+        match workers {
+            Some(workers) => {
+                assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+                let record = record_of(&desk, &place).await;
+                let note = "3 workers at most: the server has 7 sessions free for this role, and \
+                            both arms share them";
+                assert_eq!(finished.stderr.matches(note).count(), 1, "{finished:?}");
+                assert_eq!(record.notes.iter().filter(|it| it.ends_with(note)).count(), 1);
+                for arm in Arm::BOTH {
+                    assert_eq!(record.arms.of(arm).plan.cells[0].workers, workers);
+                }
+            }
+            None => {
+                assert_eq!(finished.code, Some(1), "{finished:?}");
+                let problem = "base: the server has 1 session free for this role, and both arms \
+                               share them; each needs one for a worker";
+                assert!(finished.stderr.contains(problem), "{finished:?}");
+                assert!(finished.stderr.contains("raise max_connections"), "{finished:?}");
+                assert!(desk.runs().is_empty());
+                assert_eq!(place.schemas().await, Vec::<String>::new());
+            }
+        }
+        cluster.stop().await.unwrap();
+    }
+}
+
+/// A migration that makes a column wider: both arms get what fits into the narrower one.
+#[tokio::test]
+async fn columns_made_wider_get_the_values_that_fit_both() {
+    let place = database().await;
+    let table = |columns: [&str; 6]| {
+        let [a, b, c, d, e, f] = columns;
+        format!(
+            "CREATE TYPE mood AS ENUM ('good', 'bad');\n\
+             CREATE TABLE it (a {a} NOT NULL, b {b}, c {c}, d {d}, e {e}, f {f}, g mood[]);\n"
+        )
+    };
+    let narrow = ["smallint", "integer", "varchar(4)", "varchar(10)", "varchar(50)", "integer"];
+    let wide =
+        ["bigint", "bigint", "varchar(40)", "text", "text", "integer CHECK (f BETWEEN 5 AND 9)"];
+    let desk = Desk::new();
+    let finished = ended(schemas(&desk, &place, &table(narrow), &table(wide))).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    let record = record_of(&desk, &place).await;
+    assert!(record.cells[0].tables.problems.is_empty() && 0 < record.cells[0].tables.rows);
+    for note in [
+        "`a` is smallint in base and bigint in head",
+        "`a`: both arms get values from 1 to 32767, which both columns take",
+        "`b`: both arms get values from 1 to 1000000, which both columns take",
+        "`c`: both arms get texts of 4 characters, which both columns take",
+        "`d` is character varying in base and text in head",
+        "`d`: both arms get texts of 8 to 10 characters, which both columns take",
+        "`e` is character varying in base and text in head",
+        "`f`: both arms get values from 5 to 9, which both columns take",
+    ] {
+        assert!(record.notes.iter().any(|it| it == note), "{note}: {:?}", record.notes);
+    }
+    let rules = |arm: Arm| &record.arms.of(arm).plan.table.columns;
+    assert_eq!(rules(Arm::Base), rules(Arm::Head));
+    assert!(!record.notes.iter().any(|it| it.starts_with("`e`: ")), "{:?}", record.notes);
+    // The same types, and values that cannot be the same.
+    for (base, head, problem) in [
+        ("integer", "text", "`b` is integer in base and text in head; both arms must"),
+        ("integer", "integer UNIQUE", "`b` gets other values in head than in base, as its UNIQUE"),
+        ("integer CHECK (b < 5)", "bigint CHECK (b > 7)", "`b` gets other values in head than"),
+        ("numeric(8, 2)", "numeric(9, 2)", "`b` gets other values in head than in base"),
+    ] {
+        let of = |b| table(["smallint", b, "text", "text", "text", "integer"]);
+        let desk = Desk::new();
+        let finished = ended(schemas(&desk, &place, &of(base), &of(head))).await;
+        assert_eq!(finished.code, Some(12), "{head}: {finished:?}");
+        assert!(finished.stderr.contains(problem), "{head}: {finished:?}");
+        assert!(desk.runs().is_empty(), "{head}: nothing was measured");
+        assert_eq!(place.schemas().await, Vec::<String>::new(), "{head}");
+    }
+}
+
+/// Two files are the same if all their bytes are, not the first 1,000 rows; and if both tables take as
+/// many of their lines.
+#[tokio::test]
+async fn arms_with_rows_of_their_own_insert_the_same_file() {
+    let place = database().await;
+    let rows = |at_4_000: u32| {
+        let number = |row: u32| if row == 4_000 { at_4_000 } else { row };
+        let numbers: Vec<String> = (1..=5_000).map(|row| number(row).to_string()).collect();
+        format!("code\n{}\n", numbers.join("\n"))
+    };
+    let bad_line = "on_bad_line = \"skip\"";
+    for (files, types, keys, problem) in [
+        ([rows(1), rows(1)], ["integer", "bigint"], ["", ""], None),
+        ([rows(1), rows(2)], ["integer"; 2], ["", ""], Some("are not the same file")),
+        (
+            [rows(70_000), rows(70_000)],
+            ["smallint", "integer"],
+            [bad_line; 2],
+            Some("base.csv that a table cannot take are left out: 1 in base and 0 in head"),
+        ),
+        (
+            [rows(1), rows(1)],
+            ["integer"; 2],
+            ["delimiter = \";\"", ""],
+            Some("files that are read in different ways"),
+        ),
+    ] {
+        let desk = Desk::new();
+        for (place, arm) in ["base", "head"].into_iter().enumerate() {
+            let ddl = format!("CREATE TABLE it (code {});\n", types[place]);
+            write(&desk, &format!("{arm}.sql"), &ddl);
+            write(&desk, &format!("{arm}.csv"), &files[place]);
+            let scenario = format!(
+                "name = \"own\"\n[table]\nddl = \"{arm}.sql\"\n[rows]\ncsv = \"{arm}.csv\"\n{}\n\
+                 [[cells]]\nname = \"cell\"\nstrategy = \"single_row\"\n",
+                keys[place]
+            );
+            write(&desk, &format!("{arm}.toml"), &scenario);
+        }
+        let mut command = batchpilot();
+        command.arg("check").args(["base.toml", "head.toml"].map(|it| desk.path().join(it)));
+        command.args(["--url", &place.url()]).args(SHORT).args(LOOKS).arg("--out").arg(desk.out());
+        let finished = ended(command).await;
+        match problem {
+            None => {
+                assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+                let record = record_of(&desk, &place).await;
+                assert!(record.cells[0].tables.problems.is_empty());
+            }
+            Some(problem) => {
+                assert_eq!(finished.code, Some(12), "{finished:?}");
+                assert!(finished.stderr.contains(problem), "{finished:?}");
+                assert_eq!(place.schemas().await, Vec::<String>::new());
+            }
         }
     }
 }

@@ -313,6 +313,17 @@ fn comparable(sides: &Arms<Side>) -> anyhow::Result<()> {
     if base.table.columns != head.table.columns {
         return refused("the arms' [[columns]] differ, and with them the rows".to_owned());
     }
+    let reading = |plan: &Plan| {
+        let csv = plan.table.csv.as_ref();
+        csv.map(|csv| (csv.header, csv.delimiter, csv.null.clone()))
+    };
+    if reading(base) != reading(head) {
+        return refused(
+            "the arms' rows come from files that are read in different ways, or one arm's from none; \
+             give both the same `csv`, `header`, `delimiter` and `null_text` in [rows]"
+                .to_owned(),
+        );
+    }
     if sides.base.url.is_some() != sides.head.url.is_some() {
         return refused(
             "one arm names a server in `target.url` and the other does not; name both, or none"

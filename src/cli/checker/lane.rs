@@ -106,10 +106,15 @@ impl<T: Target> Lane<T> {
         Block { outcome, steal: steal.unwrap_or(0.0) }
     }
 
-    /// Whether the table may not take another block's rows.
+    /// Whether the table may not take another block's rows, and would if it were empty.
     pub(super) fn is_nearly_full(&self) -> bool {
         let wanted = self.next_row + 2 * self.block_rows_max;
-        self.settings.rows_max.is_some_and(|most| most < wanted)
+        !self.is_empty() && self.settings.rows_max.is_some_and(|most| most < wanted)
+    }
+
+    /// Whether the next row is the first one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next_row == 0
     }
 
     /// Whether no row is left.
@@ -153,11 +158,23 @@ impl<T: Target> Lane<T> {
             }
             self.target.close().await
         };
-        clock::timeout(limit, close).await.unwrap_or_else(|_| {
-            let message = "the server does not answer; its schema is left to the next run".into();
-            Err(TargetError::Failed { message, sqlstate: None })
-        })
+        within(limit, close).await
     }
+}
+
+/// Leaves nothing behind on the server of a target without sessions, if it answers in time.
+pub(super) async fn close(target: impl Target, limit: Duration) -> Result<(), TargetError> {
+    within(limit, target.close()).await
+}
+
+async fn within(
+    limit: Duration,
+    close: impl Future<Output = Result<(), TargetError>>,
+) -> Result<(), TargetError> {
+    clock::timeout(limit, close).await.unwrap_or_else(|_| {
+        let message = "the server does not answer; its schema is left to the next run".into();
+        Err(TargetError::Failed { message, sqlstate: None })
+    })
 }
 
 /// In virtual time nobody else is there.

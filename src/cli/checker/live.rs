@@ -56,6 +56,11 @@ impl Live {
         ));
     }
 
+    /// Says what must not be missed, on a terminal or not.
+    pub(super) fn warn(&self, warning: &str) {
+        self.bar.suspend(|| crate::cli::warn(warning));
+    }
+
     /// Prints a line above.
     pub(super) fn note(&self, line: &str) {
         self.bar.println(line);

@@ -5,6 +5,7 @@ mod lane;
 mod live;
 mod servers;
 mod session;
+mod sessions;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +35,7 @@ use crate::{
     },
     report,
     scenario::Source,
-    target::{ColumnRule, Target, sim::SimSettings},
+    target::{Target, sim::SimSettings},
     verdict::CheckVerdict,
 };
 
@@ -287,130 +288,159 @@ impl<O: Open> Checker<'_, O> {
         cell: usize,
         session: u64,
     ) -> anyhow::Result<Option<Arms<Lane<O::Target>>>> {
-        let first = created_first(session);
-        let Some(one) = self.lane(first, cell, session).await? else { return Ok(None) };
-        let two = match self.lane(first.other(), cell, session).await {
-            Ok(Some(two)) => two,
-            not_there => {
-                let closed = one.close(CLOSE_TIMEOUT).await;
-                not_there?;
-                closed?;
-                return Ok(None);
-            }
-        };
-        let lanes = match first {
-            Arm::Base => Arms { base: one, head: two },
-            Arm::Head => Arms { base: two, head: one },
-        };
-        let generators = Arms {
-            base: lanes.base.target.generator(self.record.seed),
-            head: lanes.head.target.generator(self.record.seed),
-        };
+        let Some(targets) = self.targets(session).await? else { return Ok(None) };
+        let seed = self.record.seed;
+        let Arms { base, head } = &targets;
+        let generators = Arms { base: base.generator(seed), head: head.generator(seed) };
         let difference = Difference::of(&generators);
-        let Some(problem) = difference.words() else { return Ok(Some(lanes)) };
-        for lane in [lanes.base, lanes.head] {
-            lane.close(CLOSE_TIMEOUT).await?;
+        if difference.is_there() {
+            self.close_targets(targets).await?;
+            self.mend(&difference)?;
+            // Each time with rules that it had not before, or it was refused.
+            return Box::pin(self.open_lanes(cell, session)).await;
         }
-        if self.columns == Columns::Same || !difference.is_of_columns_alone() {
-            return Err(NotComparable(problem).into());
+        if self.record.arms.head.server.is_none() {
+            self.record.notes.extend(difference.alike);
         }
-        for arm in Arm::BOTH {
-            self.leave_out(arm, difference.only.of(arm));
-        }
-        // More columns may have had a statement carry fewer rows.
-        let Arms { base, head } = &mut self.record.arms;
-        for (base, head) in base.plan.cells.iter_mut().zip(&mut head.plan.cells) {
-            let rows = base.batch_rows.min(head.batch_rows);
-            (base.batch_rows, head.batch_rows) = (rows, rows);
-        }
-        // It comes here once: what differed is left out now.
-        Box::pin(self.open_lanes(cell, session)).await
-    }
-
-    /// Has no row of an arm carry these columns.
-    fn leave_out(&mut self, arm: Arm, columns: &[String]) {
-        for column in columns {
-            let name = arm.name();
-            self.record.notes.push(format!("{name}: `{column}` is left out: only {name} has it"));
-        }
-        let rules = &mut self.record.arms.of_mut(arm).plan.table.columns;
-        rules.extend(columns.iter().map(|name| ColumnRule::left_out(name)));
-    }
-
-    /// Connects an arm, and makes its table and its sessions; leaves nothing behind if it cannot.
-    async fn lane(
-        &mut self,
-        arm: Arm,
-        cell: usize,
-        session: u64,
-    ) -> anyhow::Result<Option<Lane<O::Target>>> {
-        self.live.say(&format!("making table and connections of {}", arm.name()));
-        let settings = self.record.arms.of(arm).plan.table.clone();
-        let signals = self.signals;
-        let open = self.open;
-        // Not stopped at once: what is half made could not be taken back.
-        let target = tokio::select! {
-            target = open.open(arm, session, &settings) => target,
-            () = stopped_for(CONNECT_GRACE, &signals.stop) => return Ok(None),
-        };
-        let target = target
-            .map_err(|error| table::explain(error, self.sources.of(arm).as_ref()))
-            .with_context(|| self.arm_words(arm))?;
-        match self.ready(arm, cell, &target).await {
-            Ok(Some((pool, settings))) => {
-                let cell = self.record.arms.of(arm).plan.cells[cell].clone();
-                Ok(Some(Lane::new((target, pool), cell, settings)))
+        match self.ready(cell, session, &targets).await {
+            Ok(Some(ready)) => {
+                let Arms { base, head } = &self.record.arms;
+                let (base, head) = (base.plan.cells[cell].clone(), head.plan.cells[cell].clone());
+                Ok(Some(Arms {
+                    base: Lane::new((targets.base, ready.base.0), base, ready.base.1),
+                    head: Lane::new((targets.head, ready.head.0), head, ready.head.1),
+                }))
             }
             not_ready => {
-                let closed = clock::timeout(CLOSE_TIMEOUT, target.close()).await;
-                not_ready.with_context(|| self.arm_words(arm))?;
-                match closed {
-                    Ok(closed) => closed?,
-                    Err(_) => anyhow::bail!("the schema is left to the next run"),
-                }
+                let closed = self.close_targets(targets).await;
+                not_ready?;
+                closed?;
                 Ok(None)
             }
         }
     }
 
-    /// Asks the server what it is, the first time; makes the table fresh and opens the sessions.
+    /// Has both arms insert the same rows from now on, or refuses to compare them.
+    fn mend(&mut self, difference: &Difference) -> anyhow::Result<()> {
+        let Arms { base, head } = &mut self.record.arms;
+        let rules = Arms { base: &mut base.plan.table.columns, head: &mut head.plan.table.columns };
+        let Some(notes) = difference.mend(self.columns, rules) else {
+            return Err(NotComparable(difference.words()).into());
+        };
+        self.record.notes.extend(notes);
+        Ok(())
+    }
+
+    /// Connects both arms and makes their tables; leaves nothing behind if it cannot. `None` if it was
+    /// told to stop.
+    async fn targets(&self, session: u64) -> anyhow::Result<Option<Arms<O::Target>>> {
+        let first = created_first(session);
+        let Some(one) = self.target(first, session).await? else { return Ok(None) };
+        let two = match self.target(first.other(), session).await {
+            Ok(Some(two)) => two,
+            not_there => {
+                let closed = lane::close(one, CLOSE_TIMEOUT).await;
+                not_there?;
+                closed.with_context(|| self.arm_words(first))?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(in_order(first, one, two)))
+    }
+
+    /// Connects an arm and makes its table. `None` if it was told to stop.
+    async fn target(&self, arm: Arm, session: u64) -> anyhow::Result<Option<O::Target>> {
+        self.live.say(&format!("making table and connections of {}", arm.name()));
+        let settings = &self.record.arms.of(arm).plan.table;
+        // Not stopped at once: what is half made could not be taken back.
+        let target = tokio::select! {
+            target = self.open.open(arm, session, settings) => target,
+            () = stopped_for(CONNECT_GRACE, &self.signals.stop) => return Ok(None),
+        };
+        let target = target.map_err(|error| table::explain(error, self.sources.of(arm).as_ref()));
+        Ok(Some(target.with_context(|| self.arm_words(arm))?))
+    }
+
+    async fn close_targets(&self, targets: Arms<O::Target>) -> anyhow::Result<()> {
+        let base = lane::close(targets.base, CLOSE_TIMEOUT).await;
+        let head = lane::close(targets.head, CLOSE_TIMEOUT).await;
+        base.with_context(|| self.arm_words(Arm::Base))?;
+        head.with_context(|| self.arm_words(Arm::Head))
+    }
+
+    /// Fits the plans to tables and servers, the first time; makes the tables fresh and opens the
+    /// sessions. `None` if it was told to stop.
     async fn ready(
         &mut self,
+        cell: usize,
+        session: u64,
+        targets: &Arms<O::Target>,
+    ) -> anyhow::Result<Option<Arms<Ready<O::Target>>>> {
+        if self.record.arms.head.server.is_none() && !self.meet(targets).await? {
+            return Ok(None);
+        }
+        let first = created_first(session);
+        let one = self.open_sessions(first, cell, targets).await?;
+        let Some(one) = one else { return Ok(None) };
+        let two = self.open_sessions(first.other(), cell, targets).await?;
+        Ok(two.map(|two| in_order(first, one, two)))
+    }
+
+    /// Fits the plans to the tables, asks the servers what they are, and holds the workers to the
+    /// sessions that these have free. `false` if it was told to stop.
+    async fn meet(&mut self, targets: &Arms<O::Target>) -> anyhow::Result<bool> {
+        let mut warnings: Arms<Vec<String>> = Arms::default();
+        for arm in Arm::BOTH {
+            let target = targets.of(arm);
+            let plan = &mut self.record.arms.of_mut(arm).plan;
+            let fitted = fit(plan, self.sources.of(arm).as_ref(), target);
+            fitted.with_context(|| self.arm_words(arm))?;
+            *warnings.of_mut(arm) = table::warnings(target).to_vec();
+            let known = self.record.arms.base.server.clone();
+            let info = match known.filter(|_| self.open.is_one_server()) {
+                Some(known) => known,
+                None => tokio::select! {
+                    info = target.info() => info.with_context(|| self.arm_words(arm))?,
+                    () = self.signals.stop.cancelled() => {
+                        drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
+                        return Ok(false);
+                    }
+                },
+            };
+            self.record.arms.of_mut(arm).server = Some(info);
+        }
+        let Arms { base, head } = &mut self.record.arms;
+        let before = Arms { base: base.plan.notes.len(), head: head.plan.notes.len() };
+        let free = |arm: &ArmRecord| arm.server.as_ref().and_then(|server| server.sessions_free);
+        let free = Arms { base: free(base), head: free(head) };
+        let plans = Arms { base: &mut base.plan, head: &mut head.plan };
+        sessions::clip(plans, free, self.open.is_one_server())?;
+        for arm in Arm::BOTH {
+            let clipped = &self.record.arms.of(arm).plan.notes[*before.of(arm)..];
+            warnings.of_mut(arm).extend_from_slice(clipped);
+        }
+        of_both(&warnings.base, &warnings.head).iter().for_each(|it| self.live.warn(it));
+        Ok(true)
+    }
+
+    /// Makes the table of an arm fresh and opens its sessions. `None` if it was told to stop.
+    async fn open_sessions(
+        &self,
         arm: Arm,
         cell: usize,
-        target: &O::Target,
-    ) -> anyhow::Result<Option<(<O::Target as Target>::Pool, LaneSettings)>> {
-        let stop = &self.signals.stop;
-        if self.record.arms.of(arm).server.is_none() {
-            let known = self.record.arms.of(arm.other()).server.clone();
-            let known = known.filter(|_| self.open.is_one_server());
-            let record = self.record.arms.of_mut(arm);
-            fit(&mut record.plan, self.sources.of(arm).as_ref(), target)?;
-            let info = async {
-                match known {
-                    Some(known) => Ok(known),
-                    None => target.info().await,
-                }
-            };
-            let info = tokio::select! {
-                info = info => info?,
-                () = stop.cancelled() => {
-                    drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
-                    return Ok(None);
-                }
-            };
-            record.server = Some(info);
-        }
-        let plan = &self.record.arms.of(arm).plan;
+        targets: &Arms<O::Target>,
+    ) -> anyhow::Result<Option<Ready<O::Target>>> {
+        let (target, plan) = (targets.of(arm), &self.record.arms.of(arm).plan);
         tokio::select! {
-            reset = target.reset_table() => reset?,
-            () = stop.cancelled() => {
+            reset = target.reset_table() => reset.with_context(|| self.arm_words(arm))?,
+            () = self.signals.stop.cancelled() => {
                 // Its CHECKPOINT may take minutes.
                 drop(clock::timeout(CLOSE_TIMEOUT, target.cancel()).await);
                 return Ok(None);
             }
         }
-        let pool = engine::open_pool(target, &plan.cells[cell]).await?;
+        let pool = engine::open_pool(target, &plan.cells[cell]).await;
+        let pool = pool.with_context(|| self.arm_words(arm))?;
         let settings = LaneSettings {
             seed: self.record.seed,
             window: Duration::from_millis(plan.window_ms),
@@ -421,18 +451,10 @@ impl<O: Open> Checker<'_, O> {
         Ok(Some((pool, settings)))
     }
 
-    /// Takes over what the plans have to say: once, where both say the same.
+    /// Takes over what the plans have to say.
     fn note_plans(&mut self) {
         let Arms { base, head } = &self.record.arms;
-        let (base, head) = (&base.plan.notes, &head.plan.notes);
-        let of_one = |arm: Arm, own: &[String], other: &[String]| -> Vec<String> {
-            let own = own.iter().filter(|note| !other.contains(note));
-            own.map(|note| format!("{}: {note}", arm.name())).collect()
-        };
-        let mut notes: Vec<String> =
-            base.iter().filter(|note| head.contains(note)).cloned().collect();
-        notes.extend(of_one(Arm::Base, base, head));
-        notes.extend(of_one(Arm::Head, head, base));
+        let notes = of_both(&base.plan.notes, &head.plan.notes);
         self.record.notes.splice(0..0, notes);
     }
 
@@ -459,6 +481,29 @@ impl<O: Open> Checker<'_, O> {
         self.directory.replace(CHECK, &json)?;
         Ok(Ok(Checked { record: self.record, path, error: worked.err(), told }))
     }
+}
+
+/// The sessions of an arm, and what all its blocks have in common.
+type Ready<T> = (<T as Target>::Pool, LaneSettings);
+
+/// Puts what was made one after the other where it belongs.
+fn in_order<T>(first: Arm, one: T, two: T) -> Arms<T> {
+    match first {
+        Arm::Base => Arms { base: one, head: two },
+        Arm::Head => Arms { base: two, head: one },
+    }
+}
+
+/// What is to be said of both arms: once, where it is the same.
+fn of_both(base: &[String], head: &[String]) -> Vec<String> {
+    let of_one = |arm: Arm, own: &[String], other: &[String]| -> Vec<String> {
+        let own = own.iter().filter(|note| !other.contains(note));
+        own.map(|note| format!("{}: {note}", arm.name())).collect()
+    };
+    let mut all: Vec<String> = base.iter().filter(|note| head.contains(note)).cloned().collect();
+    all.extend(of_one(Arm::Base, base, head));
+    all.extend(of_one(Arm::Head, head, base));
+    all
 }
 
 /// Fits a plan to the table. Its blocks end by time; how many rows there can be is kept apart.

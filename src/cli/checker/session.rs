@@ -16,7 +16,7 @@ use crate::{
     gate::{Arm, Arms, Pair, Rule, Step, Timing, WarmUp, created_first, orders, warm_up},
     measure::Kind,
     record::{PairRow, SessionRecord},
-    stats::median,
+    stats::{format::number, median},
     target::Target as _,
 };
 
@@ -72,9 +72,8 @@ impl<O: Open> Checker<'_, O> {
         let seed = self.record.seed ^ (self.record.cells.len() as u64).rotate_left(48);
         let mut step = Step::GoOn;
         for (number, first) in orders(rule, seed, session).into_iter().enumerate() {
-            let is_full = Arm::BOTH.into_iter().any(|arm| lanes.of(arm).is_nearly_full());
             let is_due = 0 < number && number.is_multiple_of(self.record.options.pairs_a_table);
-            if (is_due || is_full) && !self.renew(lanes).await? {
+            if is_due && !self.renew(lanes).await? {
                 break;
             }
             let Some(pair) = self.pair(number, first, timing, lanes).await? else { break };
@@ -105,17 +104,10 @@ impl<O: Open> Checker<'_, O> {
         let mut operation_ns_p50: Arms<Vec<f64>> = Arms::default();
         let first = created_first(session);
         for number in 0.. {
-            if Arm::BOTH.into_iter().any(|arm| lanes.of(arm).is_nearly_full())
-                && !self.renew(lanes).await?
-            {
-                return Ok(None);
-            }
-            for arm in [first, first.other()] {
-                // Numbers that no pair has.
-                let block = lanes.of_mut(arm).block(window, !number, &self.signals.stop).await;
-                if !self.book(arm, &block.outcome, lanes.of(arm).is_full())? {
-                    return Ok(None);
-                }
+            // Numbers that no pair has.
+            let blocks = self.blocks(first, (window, !number), lanes).await?;
+            let Some(blocks) = blocks else { return Ok(None) };
+            for (arm, block) in blocks {
                 let outcome = &block.outcome;
                 let rate = outcome.confirmed.row_count() as f64
                     / outcome.elapsed.as_secs_f64().max(window.block.as_secs_f64());
@@ -151,15 +143,8 @@ impl<O: Open> Checker<'_, O> {
         lanes: &mut Arms<Lane<O::Target>>,
     ) -> anyhow::Result<Option<Pair>> {
         let session = self.cell().sessions.len() - 1;
-        let mut blocks = Vec::new();
-        for arm in [first, first.other()] {
-            let lane = lanes.of_mut(arm);
-            let block = lane.block(timing, number as u64, &self.signals.stop).await;
-            if !self.book(arm, &block.outcome, lanes.of(arm).is_full())? {
-                return Ok(None);
-            }
-            blocks.push((arm, block));
-        }
+        let blocks = self.blocks(first, (timing, number as u64), lanes).await?;
+        let Some(blocks) = blocks else { return Ok(None) };
         let name = self.cell().name.clone();
         let mut rows = Vec::new();
         for (arm, block) in &blocks {
@@ -178,8 +163,70 @@ impl<O: Open> Checker<'_, O> {
         Ok(Some(Pair { base: of(Arm::Base), head: of(Arm::Head) }))
     }
 
+    /// Runs a block of each arm. `None` if it was stopped, or an insert failed.
+    ///
+    /// A table lives until its rows come to their end. Where that is in a block, both arms begin that
+    /// block anew with the first row, on empty tables: a part of a block is not held against a whole
+    /// one, nor a table that was just made against a full one. Tables in which that is to be expected
+    /// are emptied before, so that it is not the fast blocks that are left out.
+    async fn blocks(
+        &mut self,
+        first: Arm,
+        (timing, number): (Timing, u64),
+        lanes: &mut Arms<Lane<O::Target>>,
+    ) -> anyhow::Result<Option<Vec<(Arm, lane::Block)>>> {
+        let is_nearly_full = Arm::BOTH.into_iter().any(|arm| lanes.of(arm).is_nearly_full());
+        if is_nearly_full && !self.renew(lanes).await? {
+            return Ok(None);
+        }
+        let mut blocks = Vec::new();
+        while blocks.len() < Arm::BOTH.len() {
+            let arm = if blocks.is_empty() { first } else { first.other() };
+            let lane = lanes.of_mut(arm);
+            let was_empty = lane.is_empty();
+            let block = lane.block(timing, number, &self.signals.stop).await;
+            let is_full = lane.is_full();
+            if !self.book(arm, &block.outcome)? {
+                return Ok(None);
+            }
+            if !is_full {
+                blocks.push((arm, block));
+                continue;
+            }
+            if was_empty {
+                return Err(self.too_few_rows(arm, timing, &block.outcome).into());
+            }
+            if !self.renew(lanes).await? {
+                return Ok(None);
+            }
+            blocks.clear();
+        }
+        Ok(Some(blocks))
+    }
+
+    /// Says that the rows of an arm do not last for a block, and how many would.
+    fn too_few_rows(&self, arm: Arm, timing: Timing, outcome: &BlockOutcome) -> UsageError {
+        let (name, plan) = (arm.name(), &self.record.arms.of(arm).plan);
+        let rows = plan.rows_max.unwrap_or_default();
+        // As fast as until then; of a few operations that is a guess.
+        let share = outcome.elapsed.as_secs_f64() / timing.block.as_secs_f64();
+        let wanted = number(two_digits_above(rows as f64 / share.clamp(1e-4, 0.99)));
+        let (what, remedy) = match &plan.csv {
+            Some(csv) => (format!("{} has {rows} rows", csv.file), "add rows to it"),
+            None => (
+                format!("UNIQUE columns of the table have values for {rows} rows"),
+                "give them a wider `range` in [[columns]]",
+            ),
+        };
+        UsageError(format!(
+            "{name}: {what}, and a block of {:?} takes about {wanted}; {remedy}, or make blocks shorter \
+             (--block-min, --block-max and --guard-min; --warm-up-window)",
+            timing.block
+        ))
+    }
+
     /// Takes in how a block ended. Returns whether its numbers count.
-    fn book(&mut self, arm: Arm, outcome: &BlockOutcome, is_full: bool) -> anyhow::Result<bool> {
+    fn book(&mut self, arm: Arm, outcome: &BlockOutcome) -> anyhow::Result<bool> {
         let measurement = &outcome.measurement;
         let cell = self.cell_mut();
         for (code, count) in &measurement.errors {
@@ -194,23 +241,6 @@ impl<O: Open> Checker<'_, O> {
         }
         if outcome.ended == Ended::Abandoned {
             anyhow::bail!("{}: operations in flight did not end, and were abandoned", arm.name());
-        }
-        if is_full {
-            let (name, plan) = (arm.name(), &self.record.arms.of(arm).plan);
-            let rows = plan.rows_max.unwrap_or_default();
-            let problem = match &plan.csv {
-                Some(csv) => format!(
-                    "{name}: {} has {rows} rows, and a block came to its end; make blocks \
-                     shorter (--block-max)",
-                    csv.file
-                ),
-                None => format!(
-                    "{name}: UNIQUE columns of the table have values for {rows} rows, and a block \
-                     came to their end; give them a wider `range` in [[columns]], or make blocks \
-                     shorter (--block-max)"
-                ),
-            };
-            return Err(UsageError(problem).into());
         }
         Ok(lost == 0 && outcome.ended == Ended::Done)
     }
@@ -292,6 +322,12 @@ impl<O: Open> Checker<'_, O> {
         }
         Ok(self.directory.write(&self.record)?)
     }
+}
+
+/// The next number above that has two digits which mean something.
+fn two_digits_above(value: f64) -> f64 {
+    let step = 10_f64.powf(value.log10().floor() - 1.0).max(1.0);
+    (value / step).ceil() * step
 }
 
 /// What a block of a pair measured; where it belongs is for the caller to say.

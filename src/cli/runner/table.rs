@@ -36,7 +36,13 @@ pub(in crate::cli) fn fit(
     let Some(table) = target.own_table() else { return Ok(()) };
     plan.fit(table).map_err(|error| fault(&error.key, &error.problem, source))?;
     plan.notes.extend_from_slice(&table.notes);
+    plan.notes.extend_from_slice(&table.warnings);
     Ok(())
+}
+
+/// What is to be said of the table before rows go in.
+pub(in crate::cli) fn warnings(target: &impl Target) -> &[String] {
+    target.own_table().map_or(&[], |table| &table.warnings)
 }
 
 /// What is wrong with the user's table is a mistake in what was asked, and says where it was asked.

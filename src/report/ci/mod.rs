@@ -17,11 +17,7 @@ fn usable(verdict: &CheckVerdict) -> impl Iterator<Item = &CheckedCell> {
 
 /// The ratio head : base that fails, and the one that passes.
 pub(super) fn limits(metric: Metric, bounds: Bounds) -> (f64, f64) {
-    let Bounds { margin, tolerance } = bounds;
-    match metric {
-        Metric::RowsPerS => (1.0 - margin, 1.0 - tolerance),
-        Metric::LatencyP95 | Metric::LatencyP99 => (1.0 + margin, 1.0 + tolerance),
-    }
+    (metric.ratio_of_worse(bounds.margin), metric.ratio_of_worse(bounds.tolerance))
 }
 
 /// `-17.9 % [-21, -15]`: head against base, as a change.

@@ -112,6 +112,46 @@ pub struct Bound {
     pub is_inclusive: bool,
 }
 
+/// Between which bounds, which belong to them, the values of a column are made up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// Whole numbers.
+    Integers {
+        /// The least.
+        least: i128,
+        /// The greatest.
+        most: i128,
+    },
+    /// Texts, by their length in characters.
+    Lengths {
+        /// The least.
+        least: u32,
+        /// The greatest.
+        most: u32,
+    },
+}
+
+impl Reach {
+    /// Returns the bounds of values that both columns take, if they differ now: what both numbers
+    /// have, or the lengths of the shorter texts, which fit into the longer ones.
+    pub fn shared(self, other: Reach) -> Option<Reach> {
+        let shared = match (self, other) {
+            _ if self == other => return None,
+            (Reach::Integers { least: a, most: b }, Reach::Integers { least: c, most: d }) => {
+                Reach::Integers { least: a.max(c), most: b.min(d) }
+            }
+            (Reach::Lengths { least: a, most: b }, Reach::Lengths { least: c, most: d }) => {
+                if (b, c) < (d, a) { self } else { other }
+            }
+            _ => return None,
+        };
+        match shared {
+            Reach::Integers { least, most } if most < least => None,
+            shared => Some(shared),
+        }
+    }
+}
+
 /// What limits the values of a column: its CHECKs, and what the scenario says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {

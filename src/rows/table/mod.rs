@@ -11,11 +11,14 @@ use std::sync::Arc;
 
 pub use self::{
     conditions::{Condition, Limit, conditions},
-    facts::{Bound, ColumnFacts, Distribution, Limits, Maker, TableError, TypeFacts, TypeShape},
+    facts::{
+        Bound, ColumnFacts, Distribution, Limits, Maker, Reach, TableError, TypeFacts, TypeShape,
+    },
 };
 use self::{
-    draw::{Bits, Draw},
+    draw::{Bits, Draw, Numbers},
     recipe::{Role, capacity, draw},
+    scale::Scale,
 };
 use super::{BinaryColumn, Chunk, Column, ColumnKind, ColumnSpec, RowRange};
 
@@ -107,6 +110,22 @@ impl TableRows {
     /// Returns how many rows there can be, if UNIQUE columns have fewer values than 2^62.
     pub fn rows_max(&self) -> Option<u64> {
         self.rows_max
+    }
+
+    /// Returns between which bounds the values of a column are made up.
+    pub(super) fn reach(&self, column: usize) -> Option<Reach> {
+        match &self.columns[column].draw {
+            Draw::Numbers(Numbers {
+                scale: Scale::Int2 | Scale::Int4 | Scale::Int8,
+                least,
+                count,
+                ..
+            }) => Some(Reach::Integers { least: *least, most: least + i128::from(*count) - 1 }),
+            Draw::Text { length: (least, most), padded: 0, .. } => {
+                Some(Reach::Lengths { least: *least, most: *most })
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn compared(&self) -> &[usize] {
@@ -294,6 +313,52 @@ mod tests {
         }
         column.0.is_required = true;
         assert!(TableRows::new(std::slice::from_ref(&column), &[]).is_err());
+    }
+
+    /// A column that is made wider gets the same values, where both are held to the same bounds.
+    #[test]
+    fn columns_of_different_width_get_the_same_values_within_their_shared_reach() {
+        let integer = |limits: &Limits, bytes: usize| {
+            let (shape, kind) = match bytes {
+                2 => (TypeShape::SmallInt, ColumnKind::Int2),
+                _ => (TypeShape::BigInt, ColumnKind::Int8),
+            };
+            let mut column = column("it", facts(shape, kind));
+            column.1 = limits.clone();
+            TableRows::new(std::slice::from_ref(&column), &[]).unwrap()
+        };
+        let text = |limits: &Limits, length_max: Option<u32>| {
+            let mut column = column("it", facts(TypeShape::Text { length_max }, ColumnKind::Text));
+            column.1 = limits.clone();
+            TableRows::new(std::slice::from_ref(&column), &[]).unwrap()
+        };
+        let free = Limits::default();
+        let reach = |rows: &TableRows| rows.reach(0).unwrap();
+        let shared = reach(&integer(&free, 2)).shared(reach(&integer(&free, 8)));
+        assert_eq!(shared, Some(Reach::Integers { least: 1, most: 32_767 }));
+        let bound = |bytes: usize, number: i64| {
+            let value = number.to_be_bytes()[8 - bytes..].to_vec();
+            vec![Bound { value, is_inclusive: true }]
+        };
+        let held = |bytes: usize| {
+            let (least, most) = (bound(bytes, 1), bound(bytes, 32_767));
+            integer(&Limits { least, most, ..Limits::default() }, bytes)
+        };
+        let (narrow, wide) = (held(2), held(8));
+        assert_eq!(reach(&narrow).shared(reach(&wide)), None);
+        let shared = reach(&text(&free, Some(5))).shared(reach(&text(&free, None)));
+        assert_eq!(shared, Some(Reach::Lengths { least: 5, most: 5 }));
+        let limits = Limits { length_min: Some(5), length_max: Some(5), ..Limits::default() };
+        let (short, long) = (text(&limits, Some(5)), text(&limits, None));
+        for index in 0..100 {
+            let wide = value(&wide, 0, index).unwrap();
+            assert_eq!(wide[..6], [0; 6]);
+            assert_eq!(value(&narrow, 0, index).unwrap(), wide[6..]);
+            assert_eq!(value(&short, 0, index), value(&long, 0, index));
+        }
+        let apart = Reach::Integers { least: 5, most: 9 };
+        assert_eq!(apart.shared(Reach::Integers { least: 10, most: 12 }), None);
+        assert_eq!(apart.shared(Reach::Lengths { least: 5, most: 9 }), None);
     }
 
     #[test]

@@ -120,6 +120,22 @@ pub(super) async fn foreign_keys(client: &Client, table: u32) -> Result<Vec<Fore
     Ok(rows.iter().map(foreign_key).collect())
 }
 
+/// Reads the triggers of a schema's tables whose function lies outside of it, those that PostgreSQL
+/// comes with aside: trigger and function, by name.
+pub(super) async fn triggers_outside(
+    client: &Client,
+    schema: &str,
+) -> Result<Vec<(String, String)>, Error> {
+    let query = "SELECT DISTINCT t.tgname::text, format('%I.%I', n.nspname, p.proname) \
+                 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+                 JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace \
+                 WHERE c.relnamespace = quote_ident($1::text)::regnamespace \
+                   AND NOT t.tgisinternal AND t.tgenabled <> 'D' \
+                   AND n.nspname NOT IN ($1::text, 'pg_catalog') ORDER BY 1, 2";
+    let rows = client.query(query, &[&schema]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 fn check(row: &tokio_postgres::Row) -> Check {
     Check { name: row.get(0), expression: row.get(1) }
 }

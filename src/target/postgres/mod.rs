@@ -177,6 +177,7 @@ fn article_table(schema: &str, settings: &TableSettings) -> OwnTable {
         reset,
         copy_out: verify::copy_out(&source),
         notes: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct OwnTable {
     pub(super) copy_out: String,
     /// What a reader of the numbers should know.
     pub(super) notes: Vec<String>,
+    /// What whoever starts a run should know before rows go in.
+    pub(super) warnings: Vec<String>,
 }
 
 impl OwnTable {
@@ -54,6 +56,7 @@ impl OwnTable {
             csv: self.generator.csv_facts().cloned(),
             has_key: self.key.is_some(),
             notes: self.notes.clone(),
+            warnings: self.warnings.clone(),
         }
     }
 }
@@ -113,7 +116,23 @@ pub(super) async fn make(
     let compared = verify::compared(&generator);
     let source = format!("(SELECT {compared} FROM {}.{})", quoted(schema), quoted(&name));
     let copy_out = verify::copy_out(&source);
-    Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes })
+    let warnings = warnings(client, schema).await?;
+    Ok(OwnTable { name, generator, key: facts.key, reset, copy_out, notes, warnings })
+}
+
+/// A trigger is copied with the table, and the function that it runs is not: for rows that were not on
+/// trial, that may do anything.
+async fn warnings(client: &Client, schema: &str) -> Result<Vec<String>, TargetError> {
+    let triggers = catalog::triggers_outside(client, schema).await;
+    let triggers = triggers.map_err(|error| failed(&error))?;
+    let warning = |(trigger, function): &(String, String)| {
+        format!(
+            "trigger {trigger} runs {function}, which is not batchpilot's: the rows on trial left no \
+             trace outside of batchpilot's schema, and what it does with others is not known; \
+             --without-triggers leaves it out"
+        )
+    };
+    Ok(triggers.iter().map(warning).collect())
 }
 
 /// Decides how rows are made; returns the CHECKs that they may break, too.
@@ -369,15 +388,8 @@ fn parent(key: &catalog::ForeignKey, table: u32, settings: &TableSettings) -> Op
 /// Inserts a row for each of the values.
 async fn fill_parent(client: &Client, parent: &Parent) -> Result<(), TargetError> {
     let facts = catalog::read(client, parent.oid).await.map_err(|error| failed(&error))?;
-    let rule = ColumnRule {
-        name: parent.column.clone(),
-        values: Some(parent.values.clone()),
-        range: None,
-        length: None,
-        distribution: None,
-        null_share: 0.0,
-        is_left_out: false,
-    };
+    let values = Some(parent.values.clone());
+    let rule = ColumnRule { values, ..ColumnRule::of(&parent.column) };
     let plan = RowPlan::new(client, &facts, std::slice::from_ref(&rule)).await?;
     let rows = TableRows::new(&plan.columns, &facts.uniques)
         .map_err(|error| TargetError::Table { key: None, problem: error.to_string() })?;
@@ -426,6 +438,16 @@ fn refuse_foreign_keys(
     Ok(())
 }
 
+/// Whether a row of the catalog was written by this transaction, with `$x` for its `xmin`: no older
+/// than the transaction, and still in progress. Others' rows are seen when those have committed. The
+/// transaction's own number alone would not do: what a savepoint, or a block of PL/pgSQL that catches
+/// errors, writes has the number of a subtransaction. Source: PostgreSQL manual, "Transaction ID and
+/// Snapshot Information Functions".
+const IS_OWN: &str = "CASE WHEN age($x) <= age(pg_current_xact_id()::xid) \
+     THEN pg_xact_status((pg_current_xact_id()::text::bigint \
+          + age(pg_current_xact_id()::xid) - age($x))::text::xid8) = 'in progress' \
+     ELSE false END";
+
 /// Refuses what took more than a reader's lock on a table or sequence outside of the schema, or made
 /// or changed a function or type there, which takes no lock that is shown.
 pub(super) async fn refuse_traces_outside(
@@ -433,24 +455,28 @@ pub(super) async fn refuse_traces_outside(
     schema: &str,
     who: &str,
 ) -> Result<(), TargetError> {
-    let query = "SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l \
-                 JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
-                   AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
-                   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-                 UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
-                 JOIN pg_namespace n ON n.oid = p.pronamespace \
-                 WHERE p.xmin = pg_current_xact_id()::xid AND n.nspname <> $1 \
-                 UNION SELECT t.oid::regtype::text FROM pg_type t \
-                 JOIN pg_namespace n ON n.oid = t.typnamespace \
-                 WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
-                       (t.xmin = pg_current_xact_id()::xid \
-                        OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid \
-                                      AND e.xmin = pg_current_xact_id()::xid) \
-                        OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid \
-                                      AND c.xmin = pg_current_xact_id()::xid)) \
-                 ORDER BY 1";
-    let rows = client.query(query, &[&schema]).await.map_err(|error| failed(&error))?;
+    let is_own = |xmin: &str| IS_OWN.replace("$x", xmin);
+    let (function, data_type) = (is_own("p.xmin"), is_own("t.xmin"));
+    let (label, constraint) = (is_own("e.xmin"), is_own("c.xmin"));
+    let query = format!(
+        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l \
+         JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
+           AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
+           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+         UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
+         JOIN pg_namespace n ON n.oid = p.pronamespace \
+         WHERE {function} AND n.nspname <> $1 \
+         UNION SELECT t.oid::regtype::text FROM pg_type t \
+         JOIN pg_namespace n ON n.oid = t.typnamespace \
+         WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
+               ({data_type} \
+                OR EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid AND {label}) \
+                OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid \
+                              AND {constraint})) \
+         ORDER BY 1"
+    );
+    let rows = client.query(&query, &[&schema]).await.map_err(|error| failed(&error))?;
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     if names.is_empty() {
         return Ok(());

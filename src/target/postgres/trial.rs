@@ -47,8 +47,7 @@ impl Trial<'_> {
         self.all_at_once(&generator, notes).await?;
         let reset = self.client.batch_execute(self.reset).await;
         reset.map_err(|error| self.problem(format!("it cannot be emptied: {}", said(&error))))?;
-        let who = format!("inserting into `{}` (its triggers or defaults)", self.table);
-        refuse_traces_outside(self.client, self.schema, &who).await?;
+        self.refuse_traces().await?;
         self.client.batch_execute("ROLLBACK").await.map_err(|error| failed(&error))?;
         for (name, expression) in &self.checks {
             notes.push(format!(
@@ -64,6 +63,11 @@ impl Trial<'_> {
             ));
         }
         Ok(generator.without_comparing(&changed))
+    }
+
+    async fn refuse_traces(&self) -> Result<(), TargetError> {
+        let who = format!("inserting into `{}` (its triggers or defaults)", self.table);
+        refuse_traces_outside(self.client, self.schema, &who).await
     }
 
     /// Returns the columns that do not come back as they were sent.
@@ -107,6 +111,11 @@ impl Trial<'_> {
                 )));
             };
             changed.extend(different(generator, index, row));
+            if generator.csv_facts().is_some() {
+                // With a line that the server refuses, those inserted at once are undone, and so are
+                // their traces.
+                self.refuse_traces().await?;
+            }
             client.batch_execute(undo).await.map_err(|error| failed(&error))?;
         }
         if let (0, Some((index, error))) = (taken, &refused) {

@@ -315,6 +315,10 @@ async fn a_table_like_one_of_the_database_leaves_that_as_it_was() {
     {
         assert!(notes.contains(words), "{words}: {notes}");
     }
+    // What its function does is not known for rows that were not on trial.
+    let warnings = &target.own_table().unwrap().warnings;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("trigger loud runs app.loud, which is not"), "{warning}");
     for strategy in STRATEGIES {
         check_whole(&target, &cell_of(strategy, "returning = false")).await;
     }
@@ -369,6 +373,90 @@ async fn a_trigger_that_writes_elsewhere_is_refused() {
     assert_eq!(count(&client, "SELECT count(*) FROM log.entries").await, 1);
 }
 
+/// What is made or changed outside takes no lock that is shown: the catalog tells who wrote a row of it.
+/// So it does where the writing was a subtransaction's.
+#[tokio::test]
+async fn a_trigger_that_makes_or_changes_a_function_or_type_elsewhere_is_refused() {
+    let place = database().await;
+    let client = place.client().await;
+    let log = "CREATE SCHEMA log; CREATE TABLE log.entries (note text);
+               CREATE FUNCTION log.was_there() RETURNS int LANGUAGE sql AS 'SELECT 1';
+               CREATE TYPE log.mood AS ENUM ('good'); CREATE DOMAIN log.small AS int;";
+    client.batch_execute(log).await.unwrap();
+    let rows = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&rows, "b\n1\n2\n3\n900\n").unwrap();
+    let csv = format!("table.ddl = \"it.sql\"\nrows.csv = {:?}", rows.path());
+    let made_up = "table.ddl = \"it.sql\"".to_owned();
+    for (what, expected) in [
+        ("CREATE FUNCTION log.made() RETURNS int LANGUAGE sql AS ''SELECT 1''", "log.made()"),
+        (
+            "CREATE OR REPLACE FUNCTION log.was_there() RETURNS int LANGUAGE sql AS ''SELECT 2''",
+            "log.was_there()",
+        ),
+        ("CREATE TYPE log.made AS ENUM (''a'')", "log.made"),
+        ("ALTER TYPE log.mood ADD VALUE ''bad''", "log.mood"),
+        ("ALTER DOMAIN log.small ADD CHECK (VALUE < 9)", "log.small"),
+        ("INSERT INTO log.entries VALUES (''it'')", "log.entries"),
+    ] {
+        for body in [
+            format!("EXECUTE '{what}';"),
+            format!("BEGIN EXECUTE '{what}'; EXCEPTION WHEN division_by_zero THEN NULL; END;"),
+        ] {
+            let ddl = format!(
+                "CREATE TABLE a (b int CHECK (b < 500));\n\
+                 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$\n\
+                 BEGIN {body} RETURN NULL; END $$;\n\
+                 CREATE TRIGGER t AFTER INSERT ON a FOR EACH STATEMENT EXECUTE FUNCTION f();"
+            );
+            // With a line that the server refuses, what all lines at once left is undone.
+            for keys in [&made_up, &csv] {
+                let problem = refused(&place, keys, &ddl).await;
+                let words = format!("would write to {expected}");
+                assert!(problem.contains(&words), "{body} {keys}: {problem}");
+                assert!(problem.contains("nothing was changed"), "{problem}");
+            }
+        }
+    }
+    let count_of = async |query: &str| count(&client, query).await;
+    let functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'log'::regnamespace";
+    assert_eq!(
+        (count_of(functions).await, count_of("SELECT log.was_there()::bigint").await),
+        (1, 1)
+    );
+    assert_eq!(count_of("SELECT count(*) FROM pg_enum").await, 1);
+    let types = "SELECT count(*) FROM pg_type WHERE typnamespace = 'log'::regnamespace \
+                 AND typtype IN ('e', 'd')";
+    assert_eq!(count_of(types).await, 2);
+    assert_eq!(count_of("SELECT count(*) FROM log.entries").await, 0);
+}
+
+/// Others may make functions and types in the same database meanwhile: that is no trace of ours.
+#[tokio::test]
+async fn what_others_make_meanwhile_is_not_held_against_a_table() {
+    let place = database().await;
+    let client = place.client().await;
+    client.batch_execute("CREATE SCHEMA other").await.unwrap();
+    // Slow enough for some to be committed between the first row on trial and the last look.
+    let ddl = "CREATE TABLE a (b int);\n\
+               CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$\n\
+               BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;\n\
+               CREATE TRIGGER t AFTER INSERT ON a FOR EACH STATEMENT EXECUTE FUNCTION f();";
+    let busy = async {
+        for number in 0..1_000 {
+            let make = format!(
+                "CREATE FUNCTION other.f{number}() RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+                 CREATE TYPE other.t{number} AS ENUM ('a')"
+            );
+            client.batch_execute(&make).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = busy => panic!("the table takes too long"),
+        target = own(&place, "table.ddl = \"it.sql\"", ddl) => target.close().await.unwrap(),
+    }
+}
+
 const SCENARIO: &str = "name = \"own\"\nrepetitions = 2\nstop = { rows = 200 }\n\
     [table]\nddl = \"schema.sql\"\n[[columns]]\nname = \"price\"\nrange = [1, \"x\"]\n\
     [[cells]]\nname = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 50\n";
@@ -421,6 +509,41 @@ async fn the_command_line_names_the_table_and_says_where_a_mistake_is() {
     let plan: &Plan = &record.plan;
     assert_eq!(plan.table.name, "parts");
     assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// A trigger is copied with its table, and its function is not: that is said at once, and kept.
+#[tokio::test]
+async fn a_copied_trigger_is_named_with_its_function() {
+    let (place, desk) = (database().await, Desk::new());
+    place.client().await.batch_execute(ORIGINAL).await.unwrap();
+    let scenario = "name = \"own\"\nrepetitions = 2\nstop = { rows = 200 }\n\
+        [[cells]]\nname = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 50\n";
+    let table = ["--table", "app.orders", "--without-foreign-keys"];
+    let said = "trigger loud runs app.loud, which is not batchpilot's";
+    let finished = run_with(&place, &desk, scenario, &table).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr.matches(said).count(), 1, "{finished:?}");
+    let record = batchpilot::record::read(&desk.only_run()).unwrap();
+    assert_eq!(record.notes.iter().filter(|it| it.starts_with(said)).count(), 1);
+
+    let desk = Desk::new();
+    let finished =
+        run_with(&place, &desk, scenario, &[&table[..], &["--without-triggers"]].concat()).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+
+    // Both arms of a check have it; it is said once.
+    let desk = Desk::new();
+    let mut command = batchpilot();
+    command.args(["check", "--null"]).args(table).args(["--url", &place.url()]);
+    command.args(["--block-min", "100ms", "--block-max", "100ms", "--guard-min", "10ms"]);
+    command.args(["--guard-operations", "0", "--warm-up-max", "1s", "--pairs-min", "6"]);
+    command.args(["--client-bound-max", "100%", "--steal-max", "100%", "--looks", "7:0.02"]);
+    command.arg("--out").arg(desk.out());
+    let finished = ended(command).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    assert_eq!(finished.stderr.matches(said).count(), 1, "{finished:?}");
+    let record = batchpilot::record::read_check(&desk.only_run()).unwrap();
+    assert_eq!(record.notes.iter().filter(|it| it.starts_with(said)).count(), 1);
 }
 
 /// What a search measures after it runs within the same limits: 5 columns a row, 32,767 keys.
