@@ -88,10 +88,10 @@ fn check_empty_fields(record: &Record, blocks: &str) {
 /// A name of a counter that a new major gave up would else go unseen: a sample that fails is none.
 #[tokio::test]
 async fn every_major_counts_what_a_block_did() {
-    let mut tried = Vec::new();
+    let mut tried = 0;
     for major in [14, 15, 18] {
         let Some(cluster) = cluster_of(major).await else { continue };
-        tried.push(major);
+        tried += 1;
         let place = Place::of(&cluster);
         let client = place.client().await;
         let no_vacuum = "ALTER SYSTEM SET autovacuum = off";
@@ -130,6 +130,5 @@ async fn every_major_counts_what_a_block_did() {
         drop(client);
         cluster.stop().await.unwrap();
     }
-    assert!(!tried.is_empty(), "no PostgreSQL of a major that was asked for is installed");
-    println!("tried on {tried:?}");
+    assert!(0 < tried, "no PostgreSQL of 14, 15 or 18 is installed");
 }
