@@ -143,7 +143,7 @@ async fn run_job(job: Job, common: &Common, signals: Signals) -> anyhow::Result<
         Err(error) => {
             progress.finish();
             directory.discard();
-            return signals.exit().ok_or(error);
+            return signals.cut_short(&error).ok_or(error);
         }
     };
     let table = job.plan.table.clone();
@@ -174,7 +174,7 @@ async fn measure<T: Target>(
                 // That the server does not stop either says less than why the run did not begin.
                 drop(server.close().await);
             }
-            return signals.exit().ok_or(error);
+            return signals.cut_short(&error).ok_or(error);
         }
     };
     let outcome = run.work(common, signals).await;
@@ -184,7 +184,8 @@ async fn measure<T: Target>(
         run.directory.discard();
         outcome?;
         closed?;
-        return Ok(signals.exit().unwrap_or(Exit::Done));
+        let stopped = anyhow::anyhow!("stopped before the first block had ended");
+        return Ok(signals.cut_short(&stopped).unwrap_or(Exit::Done));
     }
     let shown = run.show(common);
     if let (Err(error), Ok(verdict)) = (&outcome, &shown)
@@ -242,8 +243,12 @@ async fn meet<T: Target>(
     // Not at once: what is half made could not be taken back.
     let target = tokio::select! {
         target = connect => target.map_err(|error| table::explain(error, source))?,
-        never = table::tell(plan.table.csv.as_ref(), progress) => match never {},
-        () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
+        never = table::attend(plan.table.csv.as_ref(), |what| progress.say(what), stop) => {
+            match never {}
+        }
+        () = stopped_for(CONNECT_GRACE, stop) => {
+            anyhow::bail!("stopped, and not waited for the server; what it made is left to the next run")
+        }
     };
     progress.say("measuring round trip and commit");
     let info = match table::fit(plan, source, &target) {

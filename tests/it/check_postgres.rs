@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Short blocks, few looks, and nothing that a slow or busy machine could make invalid.
-const SHORT: &[&str] = &[
+pub(crate) const SHORT: &[&str] = &[
     "--block-min",
     "120ms",
     "--block-max",
@@ -307,7 +307,11 @@ async fn a_table_that_takes_few_rows_is_emptied_in_time() {
 }
 
 /// Waits until pairs are on disk, then does something to the check.
-async fn after_pairs(desk: &Desk, mut command: Command, what: impl FnOnce(Pid)) -> Ended {
+pub(crate) async fn after_pairs(
+    desk: &Desk,
+    mut command: Command,
+    what: impl FnOnce(Pid),
+) -> Ended {
     let process = command.spawn().unwrap();
     let has_pairs = || {
         let run = desk.runs().pop();
@@ -326,7 +330,7 @@ fn long(desk: &Desk, place: &Place) -> Command {
     command
 }
 
-const LONG: [&str; 2] = ["--looks", "1000:0.02"];
+pub(crate) const LONG: [&str; 2] = ["--looks", "1000:0.02"];
 
 #[tokio::test]
 async fn a_check_that_is_stopped_or_killed_leaves_what_it_measured() {

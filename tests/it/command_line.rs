@@ -624,7 +624,8 @@ async fn a_signal_does_not_wait_for_the_first_checkpoint() {
     drop(paused);
     let ended: Ended = ended.expect("it does not wait for the checkpoint").unwrap().into();
     let said = (ended.code, ended.stdout.as_str(), ended.stderr.as_str());
-    assert_eq!(said, (Some(143), "", ""), "{ended:?}");
+    let words = "batchpilot: stopped before the first block\n";
+    assert_eq!(said, (Some(143), "", words), "{ended:?}");
     assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new(), "nothing was measured");
     assert_eq!(place.schemas().await, Vec::<String>::new());
     cluster.stop().await.unwrap();
@@ -645,7 +646,9 @@ async fn a_signal_does_not_wait_for_a_server_that_lets_nobody_in() {
     drop(frozen);
     let ended: Ended = ended.expect("it does not wait for the server").unwrap().into();
     let said = (ended.code, ended.stdout.as_str(), ended.stderr.as_str());
-    assert_eq!(said, (Some(130), "", ""), "{ended:?}");
+    let words = "batchpilot: stopped, and not waited for the server; what it made is left to the next \
+                 run\n";
+    assert_eq!(said, (Some(130), "", words), "{ended:?}");
     assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new(), "nothing was measured");
     cluster.stop().await.unwrap();
 }

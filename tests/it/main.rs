@@ -14,6 +14,7 @@ mod cluster;
 mod command_line;
 mod compare;
 mod csv;
+mod csv_bad_days;
 mod frozen;
 mod own_table;
 mod postgres;
