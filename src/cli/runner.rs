@@ -220,6 +220,12 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
+/// Prints the verdict as JSON.
+pub(super) fn show_json(verdict: &Verdict) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(verdict)?)?;
+    Ok(())
+}
+
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
 /// time nobody else is there.
 pub(super) async fn cpu_busy(plan: &Plan) -> Option<f64> {
@@ -582,13 +588,11 @@ impl<T: Target> Run<T> {
         let mut json = Vec::new();
         report::json::write(&self.record, &verdict, &mut json)?;
         self.directory.replace(record::RECORD, &json)?;
-        match common.format {
-            Format::Text => show(&self.record, &verdict, self.directory.path())?,
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&verdict)?;
-                writeln!(std::io::stdout(), "{text}")?;
-            }
-        }
+        let shown = match common.format {
+            Format::Text => show(&self.record, &verdict, self.directory.path()),
+            Format::Json => show_json(&verdict),
+        };
+        super::unless_nobody_reads(shown)?;
         Ok(verdict)
     }
 }

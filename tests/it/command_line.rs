@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Copies 30 rows in batches of 10.
-const SHORT: &str = "name = \"short\"\nrepetitions = 2\nstop = { rows = 30 }\n[[cells]]\n\
+pub(crate) const SHORT: &str = "name = \"short\"\nrepetitions = 2\nstop = { rows = 30 }\n[[cells]]\n\
                      name = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 10\n";
 
 async fn run_on(place: &Place, desk: &Desk, scenario: &str) -> Ended {
@@ -107,7 +107,7 @@ async fn on_new_table(place: &Place, body: &str) {
 }
 
 /// Has `body` run for row 6, whose id is 7, before or after it is inserted.
-async fn meddle(place: &Place, timing: &str, body: &str) {
+pub(crate) async fn meddle(place: &Place, timing: &str, body: &str) {
     let function = format!(
         "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
     );

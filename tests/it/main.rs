@@ -16,6 +16,7 @@ mod compare;
 mod csv;
 mod csv_bad_days;
 mod frozen;
+mod nobody_reads;
 mod own_table;
 mod postgres;
 mod proxy;
