@@ -7,6 +7,7 @@ mod arena;
 mod bad_days;
 mod check;
 mod check_fixture;
+mod check_not_run;
 mod check_outputs;
 mod check_postgres;
 mod check_words;
