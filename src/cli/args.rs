@@ -152,7 +152,8 @@ pub(super) struct OwnTable {
     #[arg(long, value_name = "NAME")]
     pub(super) table: Option<String>,
     /// Insert the lines of this CSV file, whose header names columns of the table, in place of rows that
-    /// are made up.
+    /// are made up. No setting of the server or of the session says what a value means: a time for a
+    /// column with a time zone must name its own, such as 2024-01-31 23:59:59+00.
     #[arg(long, value_name = "FILE")]
     pub(super) csv: Option<PathBuf>,
     /// Leave foreign keys out; a table that has some is refused otherwise.

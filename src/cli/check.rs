@@ -13,7 +13,7 @@ use std::{
 use super::{
     Exit, UsageError,
     args::{Check, Format},
-    checker::{self, Columns, Job},
+    checker::{self, Checked, Columns, Job},
 };
 use crate::{
     gate::Conclusion,
@@ -22,6 +22,25 @@ use crate::{
 };
 
 pub(super) fn run(arguments: &Check) -> anyhow::Result<Exit> {
+    let measured = job(arguments).and_then(|job| match arguments.calibrate {
+        None => checker::run(job, &arguments.common),
+        // Its checks have no files but their own.
+        Some(checks) => calibrate::run(&job, checks, arguments).map(Err),
+    });
+    match measured {
+        Ok(Ok(checked)) => conclude(checked, arguments),
+        Ok(Err(exit)) => Ok(exit),
+        Err(error) => {
+            let command = arms::command(arguments);
+            let written = outputs::write_not_run(&error, &command, &arguments.outputs);
+            // That a file cannot be written either says less than why the check did not run.
+            written.unwrap_or_else(|unwritten| super::complain(&unwritten));
+            Err(error)
+        }
+    }
+}
+
+fn job(arguments: &Check) -> anyhow::Result<Job> {
     let (comparison, sides) = arms::resolve(arguments)?;
     let options = arguments.gate.options();
     // Each cell is one more chance to fail; that the constants make a rule is known before a server
@@ -31,18 +50,11 @@ pub(super) fn run(arguments: &Check) -> anyhow::Result<Exit> {
         .map_err(|error| UsageError(format!("constants of the gate: {error}")))?;
     let command = arms::command(arguments);
     let columns = if arguments.common_columns { Columns::Common } else { Columns::Same };
-    let job = Job { command, comparison, sides, options, columns };
-    match arguments.calibrate {
-        None => check(job, arguments),
-        Some(checks) => calibrate::run(&job, checks, arguments),
-    }
+    Ok(Job { command, comparison, sides, options, columns })
 }
 
-fn check(job: Job, arguments: &Check) -> anyhow::Result<Exit> {
-    let checked = match checker::run(job, &arguments.common)? {
-        Ok(checked) => checked,
-        Err(told) => return Ok(told),
-    };
+/// Says what a check that measured something found.
+fn conclude(checked: Checked, arguments: &Check) -> anyhow::Result<Exit> {
     let verdict = CheckVerdict::of(&checked.record);
     // Files first: who reads the text may go away, and CI still wants its answer.
     outputs::write(&checked.record, &verdict, &arguments.outputs)?;

@@ -1,7 +1,5 @@
 //! `report`: draws the report of a record again.
 
-use std::io::{self, Write};
-
 use super::{
     Exit,
     args::{Format, Report},
@@ -20,7 +18,7 @@ pub(super) fn run(arguments: &Report) -> anyhow::Result<Exit> {
     if record::is_check(&arguments.record) {
         let record = record::read_check(&arguments.record)?;
         let verdict = CheckVerdict::of(&record);
-        check::report(&record, &verdict, &path, arguments.format)?;
+        super::unless_nobody_reads(check::report(&record, &verdict, &path, arguments.format))?;
         return Ok(check::exit(verdict.conclusion, arguments.strict));
     }
     let record = record::read(&arguments.record)?;
@@ -30,9 +28,10 @@ pub(super) fn run(arguments: &Report) -> anyhow::Result<Exit> {
     for (name, bytes) in crate::report::files(&record, &verdict, &windows, &journal) {
         Directory::replace_in(&path, name, &bytes)?;
     }
-    match arguments.format {
-        Format::Text => runner::show(&record, &verdict, &path)?,
-        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&verdict)?)?,
-    }
+    let shown = match arguments.format {
+        Format::Text => runner::show(&record, &verdict, &path),
+        Format::Json => runner::show_json(&verdict),
+    };
+    super::unless_nobody_reads(shown)?;
     Ok(runner::judge(&verdict, arguments.strict))
 }

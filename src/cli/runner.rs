@@ -143,7 +143,7 @@ async fn run_job(job: Job, common: &Common, signals: Signals) -> anyhow::Result<
         Err(error) => {
             progress.finish();
             directory.discard();
-            return signals.exit().ok_or(error);
+            return signals.cut_short(&error).ok_or(error);
         }
     };
     let table = job.plan.table.clone();
@@ -174,7 +174,7 @@ async fn measure<T: Target>(
                 // That the server does not stop either says less than why the run did not begin.
                 drop(server.close().await);
             }
-            return signals.exit().ok_or(error);
+            return signals.cut_short(&error).ok_or(error);
         }
     };
     let outcome = run.work(common, signals).await;
@@ -189,7 +189,8 @@ async fn measure<T: Target>(
         run.directory.discard();
         outcome?;
         closed?;
-        return Ok(signals.exit().unwrap_or(Exit::Done));
+        let stopped = anyhow::anyhow!("stopped before the first block had ended");
+        return Ok(signals.cut_short(&stopped).unwrap_or(Exit::Done));
     }
     let shown = run.show(common);
     if let (Err(error), Ok(verdict)) = (&outcome, &shown)
@@ -224,6 +225,12 @@ pub(super) fn show(record: &Record, verdict: &Verdict, path: &Path) -> anyhow::R
     Ok(())
 }
 
+/// Prints the verdict as JSON.
+pub(super) fn show_json(verdict: &Verdict) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(verdict)?)?;
+    Ok(())
+}
+
 /// Looks for half a second at how busy the machine is with others: batchpilot itself sleeps. In virtual
 /// time nobody else is there.
 pub(super) async fn cpu_busy(plan: &Plan) -> Option<f64> {
@@ -247,8 +254,12 @@ async fn meet<T: Target>(
     // Not at once: what is half made could not be taken back.
     let target = tokio::select! {
         target = connect => target.map_err(|error| table::explain(error, source))?,
-        never = table::tell(plan.table.csv.as_ref(), progress) => match never {},
-        () = stopped_for(CONNECT_GRACE, stop) => return Err(stopped()),
+        never = table::attend(plan.table.csv.as_ref(), |what| progress.say(what), stop) => {
+            match never {}
+        }
+        () = stopped_for(CONNECT_GRACE, stop) => {
+            anyhow::bail!("stopped, and not waited for the server; what it made is left to the next run")
+        }
     };
     progress.say("measuring round trip and commit");
     let info = match table::fit(plan, source, &target) {
@@ -600,13 +611,11 @@ impl<T: Target> Run<T> {
         let mut json = Vec::new();
         report::json::write(&self.record, &verdict, &mut json)?;
         self.directory.replace(record::RECORD, &json)?;
-        match common.format {
-            Format::Text => show(&self.record, &verdict, self.directory.path())?,
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&verdict)?;
-                writeln!(std::io::stdout(), "{text}")?;
-            }
-        }
+        let shown = match common.format {
+            Format::Text => show(&self.record, &verdict, self.directory.path()),
+            Format::Json => show_json(&verdict),
+        };
+        super::unless_nobody_reads(shown)?;
         Ok(verdict)
     }
 }

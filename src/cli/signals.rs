@@ -53,6 +53,14 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Returns the exit that the first signal asks for, if there was one, having said what it cut short:
+    /// where nothing was measured, nothing else would say it.
+    pub(super) fn cut_short(&self, what: &anyhow::Error) -> Option<Exit> {
+        let exit = self.exit()?;
+        super::complain(what);
+        Some(exit)
+    }
+
     /// Returns the exit that the first signal asks for, if there was one.
     pub(super) fn exit(&self) -> Option<Exit> {
         match self.first.load(Ordering::Relaxed) {

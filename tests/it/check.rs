@@ -11,7 +11,7 @@ use batchpilot::{
 use crate::support::{Desk, Ended, batchpilot, ended};
 
 /// A simulated server whose rows cost so much, with more keys of it, and one cell.
-fn sim(row_cpu_us: f64, keys: &str) -> String {
+pub(crate) fn sim(row_cpu_us: f64, keys: &str) -> String {
     format!(
         "name = \"sim\"\n[sim]\nseed = 7\n[sim.server]\nrow_cpu_us = {row_cpu_us}\n\
          [sim.weather]\nnoise = 0.05\n{keys}\n{CELL}"

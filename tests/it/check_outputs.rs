@@ -68,7 +68,7 @@ fn the_checks_of_these_tests_say_what_they_should() {
 /// What xmllint says of a document by the schema of Jenkins' xUnit plugin; nothing if it is valid.
 ///
 /// Where it cannot be installed, `scripts/test` says so in the environment and at its end.
-fn violations(xml: &str) -> Option<String> {
+pub(crate) fn violations(xml: &str) -> Option<String> {
     if std::env::var_os("BATCHPILOT_WITHOUT_XMLLINT").is_some() {
         return None;
     }

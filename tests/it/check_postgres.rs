@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Short blocks, few looks, and nothing that a slow or busy machine could make invalid.
-const SHORT: &[&str] = &[
+pub(crate) const SHORT: &[&str] = &[
     "--block-min",
     "120ms",
     "--block-max",
@@ -511,7 +511,11 @@ async fn arms_with_rows_of_their_own_insert_the_same_file() {
 }
 
 /// Waits until pairs are on disk, then does something to the check.
-async fn after_pairs(desk: &Desk, mut command: Command, what: impl FnOnce(Pid)) -> Ended {
+pub(crate) async fn after_pairs(
+    desk: &Desk,
+    mut command: Command,
+    what: impl FnOnce(Pid),
+) -> Ended {
     let process = command.spawn().unwrap();
     let has_pairs = || {
         let run = desk.runs().pop();
@@ -530,7 +534,7 @@ fn long(desk: &Desk, place: &Place) -> Command {
     command
 }
 
-const LONG: [&str; 2] = ["--looks", "1000:0.02"];
+pub(crate) const LONG: [&str; 2] = ["--looks", "1000:0.02"];
 
 #[tokio::test]
 async fn a_check_that_is_stopped_or_killed_leaves_what_it_measured() {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Copies 30 rows in batches of 10.
-const SHORT: &str = "name = \"short\"\nrepetitions = 2\nstop = { rows = 30 }\n[[cells]]\n\
+pub(crate) const SHORT: &str = "name = \"short\"\nrepetitions = 2\nstop = { rows = 30 }\n[[cells]]\n\
                      name = \"copy\"\nstrategy = \"copy_binary\"\nbatch_rows = 10\n";
 
 async fn run_on(place: &Place, desk: &Desk, scenario: &str) -> Ended {
@@ -107,7 +107,7 @@ async fn on_new_table(place: &Place, body: &str) {
 }
 
 /// Has `body` run for row 6, whose id is 7, before or after it is inserted.
-async fn meddle(place: &Place, timing: &str, body: &str) {
+pub(crate) async fn meddle(place: &Place, timing: &str, body: &str) {
     let function = format!(
         "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
     );
@@ -659,7 +659,8 @@ async fn a_signal_does_not_wait_for_the_first_checkpoint() {
     drop(paused);
     let ended: Ended = ended.expect("it does not wait for the checkpoint").unwrap().into();
     let said = (ended.code, ended.stdout.as_str(), ended.stderr.as_str());
-    assert_eq!(said, (Some(143), "", ""), "{ended:?}");
+    let words = "batchpilot: stopped before the first block\n";
+    assert_eq!(said, (Some(143), "", words), "{ended:?}");
     assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new(), "nothing was measured");
     assert_eq!(place.schemas().await, Vec::<String>::new());
     cluster.stop().await.unwrap();
@@ -680,7 +681,9 @@ async fn a_signal_does_not_wait_for_a_server_that_lets_nobody_in() {
     drop(frozen);
     let ended: Ended = ended.expect("it does not wait for the server").unwrap().into();
     let said = (ended.code, ended.stdout.as_str(), ended.stderr.as_str());
-    assert_eq!(said, (Some(130), "", ""), "{ended:?}");
+    let words = "batchpilot: stopped, and not waited for the server; what it made is left to the next \
+                 run\n";
+    assert_eq!(said, (Some(130), "", words), "{ended:?}");
     assert_eq!(desk.runs(), Vec::<std::path::PathBuf>::new(), "nothing was measured");
     cluster.stop().await.unwrap();
 }

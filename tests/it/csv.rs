@@ -95,6 +95,38 @@ async fn every_strategy_inserts_every_line() {
     target.close().await.unwrap();
 }
 
+/// What a value means is said by the file alone.
+#[tokio::test]
+async fn no_setting_of_the_server_says_when_a_time_is() {
+    let (place, desk) = (database().await, Desk::new());
+    let database = &place.database;
+    let set = format!(
+        "ALTER DATABASE {database} SET timezone = 'Asia/Kolkata'; \
+         ALTER DATABASE {database} SET datestyle = 'SQL, DMY'"
+    );
+    place.client().await.batch_execute(&set).await.unwrap();
+    let client = place.client().await;
+    let ddl = "CREATE TABLE times (at timestamptz, local timestamp)";
+    let file = desk.path().join("times.csv");
+    let lines = "2024-03-04 12:00:00+01,2024-03-04 12:00:00\n".repeat(70);
+    std::fs::write(&file, format!("at,local\n{lines}")).unwrap();
+    let target = open(&place, &file, ddl, "").await;
+    for strategy in STRATEGIES {
+        check_whole(&target, &cell_of(strategy, 70, "")).await;
+        let table = format!("\"{}\".times", target.schema());
+        let same = "at = '2024-03-04T11:00:00Z' AND local = '2024-03-04T12:00:00'";
+        let query = format!("SELECT count(*) FROM {table} WHERE {same}");
+        assert_eq!(value(&client, &query).await, 70, "{strategy}");
+    }
+    target.close().await.unwrap();
+    std::fs::write(&file, format!("at,local\n{lines}2024-03-04 12:00:00,\n")).unwrap();
+    let error = try_open(&place, &file, ddl, "").await.unwrap_err().to_string();
+    let said = "times.csv:72: column `at` (timestamp with time zone): \"2024-03-04 12:00:00\"; expected a \
+                time with its zone";
+    assert!(error.contains(said), "{error}");
+    assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
 /// Values of every type, made up by batchpilot and by hand, are printed by the server as CSV and read.
 const EXTREMES: &str = "
     INSERT INTO every_type (whole, flag, moment, amount, big, any_number, single, share, at_time,

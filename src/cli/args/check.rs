@@ -93,17 +93,19 @@ pub(in crate::cli) struct Check {
 #[command(next_help_heading = "Files for CI")]
 pub(in crate::cli) struct Outputs {
     /// Write JUnit XML: a test case a gated number; a failure where head is slower, skipped where
-    /// nothing is proven, an error where nothing may be judged.
+    /// nothing is proven, an error where nothing may be judged or the check could not run.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) junit: Option<PathBuf>,
-    /// Append Markdown, below 60 kB: for a pull request, or for $GITHUB_STEP_SUMMARY.
+    /// Append Markdown, below 60 kB: for a pull request, or for $GITHUB_STEP_SUMMARY. If the check
+    /// could not run, it says why.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) markdown: Option<PathBuf>,
-    /// Write Bencher Metric Format, for `bencher run --adapter json --file`.
+    /// Write Bencher Metric Format, for `bencher run --adapter json --file`; no file if the check
+    /// could not run.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) bmf: Option<PathBuf>,
     /// Write bigger-is-better.json and smaller-is-better.json into this directory, for
-    /// github-action-benchmark.
+    /// github-action-benchmark; none if the check could not run.
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) action_bench: Option<PathBuf>,
 }

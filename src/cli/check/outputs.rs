@@ -9,9 +9,9 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    cli::args::Outputs,
+    cli::{VERSION, args::Outputs, code_of},
     record::CheckRecord,
-    report::ci::{action, bencher, junit, markdown},
+    report::ci::{NotRun, Why, action, bencher, junit, markdown},
     verdict::CheckVerdict,
 };
 
@@ -26,13 +26,9 @@ pub(super) fn write(
         replace(path, &text)?;
     }
     if let Some(path) = &files.markdown {
-        // A step's summary may have something of the step's own already.
         let mut text = Vec::new();
         markdown::write(record, verdict, &mut text)?;
-        make_folder_of(path)?;
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let written = file.and_then(|mut file| file.write_all(&text));
-        written.with_context(|| path.display().to_string())?;
+        append(path, &text)?;
     }
     if let Some(path) = &files.bmf {
         let mut text = Vec::new();
@@ -45,6 +41,41 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+/// Writes what people and CI servers read of a check that measured nothing. Trackers of benchmarks
+/// get no number.
+pub(super) fn write_not_run(
+    error: &anyhow::Error,
+    command: &str,
+    files: &Outputs,
+) -> anyhow::Result<()> {
+    let why = match code_of(error) {
+        2 => Why::Usage,
+        12 => Why::NotComparable,
+        _ => Why::Failed,
+    };
+    let words = format!("{error:#}");
+    let not_run = NotRun { command, batchpilot: VERSION, why, error: &words };
+    if let Some(path) = &files.junit {
+        let mut text = Vec::new();
+        junit::write_not_run(&not_run, &mut text)?;
+        replace(path, &text)?;
+    }
+    if let Some(path) = &files.markdown {
+        let mut text = Vec::new();
+        markdown::write_not_run(&not_run, &mut text)?;
+        append(path, &text)?;
+    }
+    Ok(())
+}
+
+/// A step's summary may have something of the step's own already.
+fn append(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    make_folder_of(path)?;
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes));
+    written.with_context(|| path.display().to_string())
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

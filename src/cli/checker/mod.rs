@@ -134,7 +134,7 @@ async fn real(
         Err(error) => {
             live.finish();
             directory.discard();
-            return signals.exit().map(Err).ok_or(error);
+            return signals.cut_short(&error).map(Err).ok_or(error);
         }
     };
     let checked = check(job, common, (directory, live, created), &servers, &signals).await;
@@ -352,11 +352,18 @@ impl<O: Open> Checker<'_, O> {
     async fn target(&self, arm: Arm, session: u64) -> anyhow::Result<Option<O::Target>> {
         self.live.say(&format!("making table and connections of {}", arm.name()));
         let settings = &self.record.arms.of(arm).plan.table;
+        let say = |what: &str| self.live.say(&format!("{}: {what}", arm.name()));
+        let stop = &self.signals.stop;
         // Not stopped at once: what is half made could not be taken back.
         let target = tokio::select! {
             target = self.open.open(arm, session, settings) => target,
-            () = stopped_for(CONNECT_GRACE, &self.signals.stop) => return Ok(None),
+            never = table::attend(settings.csv.as_ref(), say, stop) => match never {},
+            () = stopped_for(CONNECT_GRACE, stop) => return Ok(None),
         };
+        if target.is_err() && stop.is_cancelled() {
+            // It left off as it was told to, and has taken back what it had made.
+            return Ok(None);
+        }
         let target = target.map_err(|error| table::explain(error, self.sources.of(arm).as_ref()));
         Ok(Some(target.with_context(|| self.arm_words(arm))?))
     }
@@ -468,8 +475,12 @@ impl<O: Open> Checker<'_, O> {
         let is_told = |cell: &CellCheck| cell.evidence != Evidence::default() || has_pairs(cell);
         if !self.record.cells.iter().any(is_told) {
             self.directory.discard();
-            worked?;
-            return told.map(Err).context("the check ended before it had measured anything");
+            let nothing = match told {
+                Some(_) => anyhow::anyhow!("stopped before anything was measured"),
+                None => anyhow::anyhow!("the check ended before it had measured anything"),
+            };
+            let error = worked.err().unwrap_or(nothing);
+            return self.signals.cut_short(&error).map(Err).ok_or(error);
         }
         self.record.error = worked.as_ref().err().map(|error| format!("{error:#}"));
         self.record.finished_at = Some(self.directory.utc_at(clock::since(self.created)));

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use super::{Progress, UsageError};
+use tokio_util::sync::CancellationToken;
+
+use super::UsageError;
 use crate::{
     clock,
     plan::Plan,
@@ -15,15 +17,27 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Says how far the first pass over the user's file has come.
-pub(in crate::cli) async fn tell(csv: Option<&CsvSettings>, progress: &Progress) -> Infallible {
+/// Says how far the first pass over the user's file has come, and ends it when told to stop.
+pub(in crate::cli) async fn attend(
+    csv: Option<&CsvSettings>,
+    say: impl Fn(&str),
+    stop: &CancellationToken,
+) -> Infallible {
     let Some(csv) = csv else { return std::future::pending().await };
-    clock::sleep(QUIET).await;
+    let mut pause = QUIET;
     loop {
-        if let Some(share) = csv.progress.share() {
-            progress.say(&format!("looking through {}: {:.0} %", csv.file, share * 100.0));
+        tokio::select! {
+            () = clock::sleep(pause) => (),
+            () = stop.cancelled() => {
+                csv.progress.stop();
+                // Whoever waits for the pass hears of it, and takes back what was made.
+                return std::future::pending().await;
+            }
         }
-        clock::sleep(LOOK).await;
+        if let Some(share) = csv.progress.share() {
+            say(&format!("looking through {}: {:.0} %", csv.file, share * 100.0));
+        }
+        pause = LOOK;
     }
 }
 

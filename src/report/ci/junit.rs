@@ -11,7 +11,7 @@ use quick_xml::{
     events::{BytesDecl, BytesText, Event},
 };
 
-use super::{change, limits};
+use super::{NotRun, change, limits};
 use crate::{
     gate::{Conclusion, Judgement, Metric, Outcome},
     record::{CellCheck, CheckRecord},
@@ -38,19 +38,66 @@ struct Case {
     text: String,
 }
 
+/// What the file holds.
+struct Suite<'a> {
+    name: String,
+    /// UTC, if the check had begun.
+    started_at: Option<&'a str>,
+    seconds: f64,
+    properties: Vec<(&'static str, String)>,
+    cases: Vec<Case>,
+    text: String,
+}
+
 /// Writes a check.
 ///
 /// # Errors
 ///
 /// Those of `out`.
 pub fn write(record: &CheckRecord, verdict: &CheckVerdict, out: &mut dyn Write) -> io::Result<()> {
-    let cases = cases(record, verdict);
+    let suite = Suite {
+        name: clean(&record.name),
+        started_at: Some(&record.started_at),
+        seconds: seconds_measured(record),
+        properties: properties(record, verdict),
+        cases: cases(record, verdict),
+        text: text(record, verdict),
+    };
+    write_suite(&suite, out)
+}
+
+/// Writes a check that did not run: one test case, an error.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let (name, error) = ("check".to_owned(), clean(not_run.error));
+    let status = Status::Other("error", not_run.why.words(), error.clone());
+    let case = Case { class: name.clone(), name: "run".to_owned(), status, text: error };
+    let suite = Suite {
+        name,
+        started_at: None,
+        seconds: 0.0,
+        properties: vec![
+            ("conclusion", "ERROR".to_owned()),
+            ("command", clean(not_run.command)),
+            ("batchpilot", clean(not_run.batchpilot)),
+        ],
+        cases: vec![case],
+        text: "The check did not run: nothing was measured.".to_owned(),
+    };
+    write_suite(&suite, out)
+}
+
+fn write_suite(suite: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Suite { name, started_at, properties, cases, text, .. } = suite;
     let count = |element: &str| {
         let is_it = |it: &&Case| matches!(it.status, Status::Other(name, ..) if name == element);
         cases.iter().filter(is_it).count().to_string()
     };
     let (tests, failures, errors) = (cases.len().to_string(), count("failure"), count("error"));
-    let seconds = format!("{:.3}", seconds_measured(record));
+    let seconds = format!("{:.3}", suite.seconds);
     let totals = [
         ("tests", tests.as_str()),
         ("failures", failures.as_str()),
@@ -61,17 +108,15 @@ pub fn write(record: &CheckRecord, verdict: &CheckVerdict, out: &mut dyn Write) 
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let root = xml.create_element("testsuites").with_attribute(("name", "batchpilot check"));
     root.with_attributes(totals).write_inner_content(|xml| {
-        let name = clean(&record.name);
         let suite = xml.create_element("testsuite").with_attribute(("name", name.as_str()));
         suite
             .with_attributes(totals)
             .with_attribute(("skipped", count("skipped").as_str()))
-            .with_attribute(("timestamp", record.started_at.as_str()))
+            .with_attributes(started_at.map(|it| ("timestamp", it)))
             .write_inner_content(|xml| {
-                write_properties(record, verdict, xml)?;
+                write_properties(properties, xml)?;
                 cases.iter().try_for_each(|case| write_case(case, xml))?;
-                let text = text(record, verdict);
-                xml.create_element("system-out").write_text_content(BytesText::new(&text))?;
+                xml.create_element("system-out").write_text_content(BytesText::new(text))?;
                 Ok(())
             })?;
         Ok(())
@@ -79,12 +124,8 @@ pub fn write(record: &CheckRecord, verdict: &CheckVerdict, out: &mut dyn Write) 
     out.write_all(b"\n")
 }
 
-fn write_properties<W: Write>(
-    record: &CheckRecord,
-    verdict: &CheckVerdict,
-    xml: &mut Writer<W>,
-) -> io::Result<()> {
-    let properties = [
+fn properties(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<(&'static str, String)> {
+    vec![
         ("conclusion", verdict.conclusion.word().to_owned()),
         ("headline", clean(&verdict.headline)),
         ("base", clean(&record.arms.base.label)),
@@ -92,9 +133,15 @@ fn write_properties<W: Write>(
         ("command", clean(&record.command)),
         ("seed", record.seed.to_string()),
         ("batchpilot", record.batchpilot.clone()),
-    ];
+    ]
+}
+
+fn write_properties<W: Write>(
+    properties: &[(&str, String)],
+    xml: &mut Writer<W>,
+) -> io::Result<()> {
     xml.create_element("properties").write_inner_content(|xml| {
-        for (name, value) in &properties {
+        for (name, value) in properties {
             xml.create_element("property")
                 .with_attributes([("name", *name), ("value", value.as_str())])
                 .write_empty()?;

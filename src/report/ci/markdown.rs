@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::{change, limits, percent};
+use super::{NotRun, change, limits, percent};
 use crate::{
     gate::{Conclusion, Judgement, Session},
     record::{CellCheck, CheckRecord},
@@ -28,6 +28,34 @@ const CHARACTERS_MAX: usize = 600;
 /// Those of `out`.
 pub fn write(record: &CheckRecord, verdict: &CheckVerdict, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text(record, verdict).as_bytes())
+}
+
+/// Writes a check that did not run.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mark = mark(Conclusion::Invalid);
+    let why = not_run.why.words();
+    let mut text = format!(
+        "## {mark} ERROR: batchpilot check, not run\n\n**ERROR**: {why}; nothing was measured.\n\n"
+    );
+    let command = format!("\n`{}`, batchpilot {}\n\n", code(not_run.command), not_run.batchpilot);
+    let cut = "    …\n";
+    let room = BYTES_MAX - command.len() - cut.len();
+    // Indented, lines stay as they are, and nothing in them is markup.
+    for line in not_run.error.lines() {
+        let plain = line.chars().map(|it| if it.is_control() { ' ' } else { it });
+        let line = format!("    {}\n", plain.take(CHARACTERS_MAX).collect::<String>());
+        if room < text.len() + line.len() {
+            text.push_str(cut);
+            break;
+        }
+        text.push_str(&line);
+    }
+    text.push_str(&command);
+    out.write_all(text.as_bytes())
 }
 
 fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {

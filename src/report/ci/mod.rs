@@ -10,6 +10,43 @@ use crate::{
     verdict::{CheckVerdict, CheckedCell, CheckedMetric},
 };
 
+/// A check that ended before it had measured anything.
+///
+/// Trackers of benchmarks get no file then: a missing number is honest.
+#[derive(Clone, Copy, Debug)]
+pub struct NotRun<'a> {
+    /// The command's words.
+    pub command: &'a str,
+    /// batchpilot's version.
+    pub batchpilot: &'a str,
+    /// Why it did not run.
+    pub why: Why,
+    /// The error's words.
+    pub error: &'a str,
+}
+
+/// Why a check did not run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// The tool or a server failed.
+    Failed,
+    /// It cannot run as asked.
+    Usage,
+    /// The arms cannot be compared.
+    NotComparable,
+}
+
+impl Why {
+    /// Returns the kind of error, in a word or two.
+    fn words(self) -> &'static str {
+        match self {
+            Why::Failed => "failed",
+            Why::Usage => "cannot run",
+            Why::NotComparable => "not comparable",
+        }
+    }
+}
+
 /// The cells whose numbers may go into a history: what is INVALID was not measured.
 fn usable(verdict: &CheckVerdict) -> impl Iterator<Item = &CheckedCell> {
     verdict.cells.iter().filter(|cell| cell.conclusion != Conclusion::Invalid)

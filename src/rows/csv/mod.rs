@@ -23,7 +23,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -56,7 +56,7 @@ pub struct CsvSettings {
     pub null: String,
     /// What becomes of a line that cannot be read.
     pub on_bad_line: OnBadLine,
-    /// How far the first pass has come.
+    /// How far the first pass has come, and whether it is to go on.
     #[serde(skip)]
     pub progress: CsvProgress,
 }
@@ -83,9 +83,16 @@ pub enum OnBadLine {
     Skip,
 }
 
-/// Bytes of the file that the first pass has read, and how many there are. Clones share it.
+/// How far the first pass over the file has come, and whether it is to go on. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct CsvProgress(Arc<(AtomicU64, AtomicU64)>);
+pub struct CsvProgress(Arc<Pass>);
+
+#[derive(Debug, Default)]
+struct Pass {
+    bytes_read: AtomicU64,
+    bytes: AtomicU64,
+    is_stopped: AtomicBool,
+}
 
 /// Two plans are the same, however far each has come.
 impl PartialEq for CsvProgress {
@@ -97,13 +104,27 @@ impl PartialEq for CsvProgress {
 impl CsvProgress {
     /// Returns the share of the file that was read, while it is.
     pub fn share(&self) -> Option<f64> {
-        let (read, all) = (self.0.0.load(Ordering::Relaxed), self.0.1.load(Ordering::Relaxed));
+        let read = self.0.bytes_read.load(Ordering::Relaxed);
+        let all = self.0.bytes.load(Ordering::Relaxed);
         (0 < read && read < all).then(|| read as f64 / all as f64)
     }
 
-    fn set(&self, read: u64, all: u64) {
-        self.0.0.store(read, Ordering::Relaxed);
-        self.0.1.store(all, Ordering::Relaxed);
+    /// Ends the pass, which leaves off at its next look into the file; and every later one.
+    pub fn stop(&self) {
+        self.0.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.is_stopped.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, bytes: u64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+        self.set_bytes_read(0);
+    }
+
+    fn set_bytes_read(&self, bytes: u64) {
+        self.0.bytes_read.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -262,7 +283,11 @@ impl Source {
             match self.next_row(&mut cursor, &mut columns, built) {
                 Ok(true) => bytes += cursor.reader.record_bytes(),
                 other => {
-                    self.give_up(other.map(drop), &mut columns, built, rows);
+                    let why = match other {
+                        Ok(_) => format!("it ends before line {}", cursor.reader.lines_read() + 1),
+                        Err(why) => why.to_string(),
+                    };
+                    self.give_up(&why, &mut columns, built, rows);
                     built = rows;
                     break;
                 }
@@ -278,15 +303,9 @@ impl Source {
     }
 
     /// Rows that are not there any more are NULL in all columns; the run ends with the fault.
-    fn give_up(
-        &self,
-        why: Result<(), reader::ReadError>,
-        columns: &mut [BinaryColumn],
-        built: usize,
-        rows: usize,
-    ) {
-        let why = why.map_or_else(|error| format!(": {error}"), |()| String::new());
-        let fault = format!("{} was changed while it was being inserted{why}", self.settings.file);
+    fn give_up(&self, why: &str, columns: &mut [BinaryColumn], built: usize, rows: usize) {
+        let file = &self.settings.file;
+        let fault = format!("{file} was changed while it was being inserted: {why}");
         // The first fault is the one to tell.
         let _is_first = self.fault.set(fault);
         columns.iter_mut().for_each(|column| (built..rows).for_each(|_| column.push(|_| false)));
@@ -303,6 +322,9 @@ impl Source {
             if self.parser.append(&cursor.reader, columns, built).is_ok() {
                 cursor.next += 1;
                 return Ok(true);
+            }
+            if self.facts.records_bad == 0 {
+                return Err(reader::ReadError::NoRow(cursor.reader.mark().line));
             }
         }
         Ok(false)

@@ -5,6 +5,8 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 use csv_core::ReadRecordResult;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::CsvProgress;
+
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1_024;
 /// Bytes of a record, at most: a quote that nobody closes would swallow the rest of the file.
@@ -21,6 +23,12 @@ pub(super) enum ReadError {
     OpenQuote(u64),
     #[error("line {0}: a record of more than 64 MiB; is a quote not closed?")]
     TooLong(u64),
+    /// When the file was looked through, every record was one.
+    #[error("line {0} is no row any more")]
+    NoRow(u64),
+    /// Whoever asked for it does not want it any more.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// A place in a file at which a record begins.
@@ -53,8 +61,14 @@ pub(super) struct Reader {
     ends: Vec<usize>,
     field_count: usize,
     lines_blank: u64,
-    /// Of all bytes read, if that is asked.
-    hash: Option<Box<Xxh3>>,
+    /// What is kept of a first pass, if this is one.
+    first_pass: Option<Box<FirstPass>>,
+}
+
+struct FirstPass {
+    /// Of all bytes read.
+    hash: Xxh3,
+    progress: CsvProgress,
 }
 
 impl std::fmt::Debug for Reader {
@@ -85,14 +99,20 @@ impl Reader {
             ends: vec![0; 32],
             field_count: 0,
             lines_blank: 0,
-            hash: None,
+            first_pass: None,
         }
     }
 
-    /// Begins at the start of the file, behind a byte order mark, and hashes what it reads.
-    pub(super) fn hashing(file: &Arc<File>, delimiter: u8) -> io::Result<Reader> {
+    /// Begins at the start of the file, behind a byte order mark; hashes what it reads, says how far it
+    /// has come, and stops when it is told to.
+    pub(super) fn first_pass(
+        file: &Arc<File>,
+        delimiter: u8,
+        progress: &CsvProgress,
+    ) -> Result<Reader, ReadError> {
         let mut reader = Reader::at(file, delimiter, Mark { offset: 0, line: 1 });
-        reader.hash = Some(Box::new(Xxh3::new()));
+        let first_pass = FirstPass { hash: Xxh3::new(), progress: progress.clone() };
+        reader.first_pass = Some(Box::new(first_pass));
         reader.fill()?;
         if reader.buffer[..reader.end].starts_with(BOM) {
             reader.start = BOM.len();
@@ -179,7 +199,7 @@ impl Reader {
     }
 
     /// Returns a byte that is not used yet.
-    fn peek(&mut self, ahead: usize) -> io::Result<Option<u8>> {
+    fn peek(&mut self, ahead: usize) -> Result<Option<u8>, ReadError> {
         while self.end <= self.start + ahead && !self.is_at_end {
             self.fill()?;
         }
@@ -187,7 +207,7 @@ impl Reader {
     }
 
     /// Reads more behind what is not used yet.
-    fn fill(&mut self) -> io::Result<()> {
+    fn fill(&mut self) -> Result<(), ReadError> {
         if 0 < self.start {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -202,12 +222,16 @@ impl Reader {
                 other => break other?,
             }
         };
-        if let Some(hash) = &mut self.hash {
-            hash.update(&self.buffer[self.end..self.end + count]);
+        self.offset += count as u64;
+        if let Some(pass) = &mut self.first_pass {
+            if pass.progress.is_stopped() {
+                return Err(ReadError::Stopped);
+            }
+            pass.hash.update(&self.buffer[self.end..self.end + count]);
+            pass.progress.set_bytes_read(self.offset);
         }
         self.is_at_end = count == 0;
         self.end += count;
-        self.offset += count as u64;
         Ok(())
     }
 
@@ -231,14 +255,9 @@ impl Reader {
         self.lines_blank
     }
 
-    /// Bytes of the file up to here.
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.offset
-    }
-
-    /// Returns the hash of all that was read.
+    /// Returns the hash of all that a first pass has read.
     pub(super) fn hash(&self) -> u128 {
-        self.hash.as_ref().map_or(0, |hash| hash.digest128())
+        self.first_pass.as_ref().map_or(0, |pass| pass.hash.digest128())
     }
 
     /// Bytes of the record.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BadRecord, CsvColumn, CsvHeader, CsvRows, CsvSent, CsvSettings, OnBadLine, ParsedColumn,
     Parser, Source,
-    reader::{Mark, Reader},
+    reader::{Mark, ReadError, Reader},
     value::is_readable,
 };
 use crate::rows::ColumnSpec;
@@ -24,8 +24,6 @@ const SHOWN_MAX: usize = 60;
 const MARKS_MAX: usize = 1 << 16;
 /// Rows from one place to the next, at first.
 const STRIDE: u64 = 1_024;
-/// Records between two looks at the progress.
-const RECORDS_A_LOOK: u64 = 4_096;
 
 /// What a CSV file was found to hold.
 ///
@@ -58,14 +56,24 @@ pub struct CsvFacts {
 
 /// Why the rows of a file cannot be had.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{problem}")]
-pub struct CsvError {
+pub enum CsvError {
     /// What is wrong, and the way out.
-    pub problem: String,
+    #[error("{0}")]
+    Problem(String),
+    /// Nothing that is known: the first pass was told to stop. Names the file.
+    #[error("stopped while {0} was looked through")]
+    Stopped(String),
 }
 
 fn error<T>(problem: impl Into<String>) -> Result<T, CsvError> {
-    Err(CsvError { problem: problem.into() })
+    Err(CsvError::Problem(problem.into()))
+}
+
+fn unreadable(file: &str, why: &ReadError) -> CsvError {
+    match why {
+        ReadError::Stopped => CsvError::Stopped(file.to_owned()),
+        why => CsvError::Problem(format!("cannot read {file}: {why}")),
+    }
 }
 
 /// Places of rows: every so many rows one.
@@ -115,7 +123,8 @@ impl CsvRows {
     ///
     /// # Errors
     ///
-    /// What cannot be read, by line; a column that the table does not have, or whose type cannot be read.
+    /// What cannot be read, by line; a column that the table does not have, or whose type cannot be read;
+    /// that it was told to stop.
     pub fn open(settings: &CsvSettings, columns: &[CsvColumn]) -> Result<CsvRows, CsvError> {
         let name = &settings.file;
         let file =
@@ -129,12 +138,14 @@ impl CsvRows {
         }
         let file = Arc::new(file);
         let identity = identity(&file);
-        let mut reader = Reader::hashing(&file, delimiter(settings))
-            .or_else(|it| error(format!("cannot read {name}: {it}")))?;
+        let bytes = identity.map_or(0, |(bytes, _)| bytes);
+        settings.progress.begin(bytes);
+        let mut reader = Reader::first_pass(&file, delimiter(settings), &settings.progress)
+            .map_err(|it| unreadable(name, &it))?;
         let (parser, lines_header) = parser(settings, columns, &mut reader)?;
         let mut survey = Survey::new(settings, &parser);
         survey.facts.lines_header = lines_header;
-        survey.facts.bytes = identity.map_or(0, |(bytes, _)| bytes);
+        survey.facts.bytes = bytes;
         survey.read(&mut reader)?;
         let Survey { facts, index, .. } = survey;
         check(settings, &facts)?;
@@ -194,10 +205,8 @@ impl<'a> Survey<'a> {
 
     fn read(&mut self, reader: &mut Reader) -> Result<(), CsvError> {
         let name = &self.settings.file;
-        let cannot = |it| CsvError { problem: format!("cannot read {name}: {it}") };
         let mut columns = self.parser.columns(1);
-        let progress = &self.settings.progress;
-        while reader.next().map_err(cannot)? {
+        while reader.next().map_err(|it| unreadable(name, &it))? {
             columns.iter_mut().for_each(|column| column.truncate(0));
             match self.parser.append(reader, &mut columns, 0) {
                 Ok(()) => {
@@ -213,11 +222,7 @@ impl<'a> Survey<'a> {
                     }
                 }
             }
-            if (self.facts.rows + self.facts.records_bad).is_multiple_of(RECORDS_A_LOOK) {
-                progress.set(reader.bytes_read(), self.facts.bytes);
-            }
         }
-        progress.set(self.facts.bytes, self.facts.bytes);
         self.facts.lines = reader.lines_read();
         self.facts.lines_blank = reader.lines_blank();
         self.facts.xxh3 = format!("{:032x}", reader.hash());
@@ -272,8 +277,7 @@ fn parser(
             columns.iter().filter(|column| column.is_sent == CsvSent::IfThere).collect()
         }
         CsvHeader::Names => {
-            let is_there =
-                reader.next().or_else(|it| error(format!("cannot read {name}: {it}")))?;
+            let is_there = reader.next().map_err(|it| unreadable(name, &it))?;
             if !is_there {
                 return error(format!("{name} is empty; its first line is to name columns"));
             }

@@ -1,6 +1,6 @@
 //! Tests of what becomes of the lines of a file.
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 
 use super::*;
 use crate::rows::{Checker, Generator, RowSet, SqlType, TypeShape, Value, Verification};
@@ -145,16 +145,16 @@ fn columns_that_the_server_makes_or_needs_are_looked_at_up_front() {
         CsvRows::open(&settings(&file), &columns)
     };
     let error = open("id,name\n1,a\n", |id| id.is_sent = CsvSent::Never).unwrap_err();
-    assert!(error.problem.contains("only the server makes values of `id`"), "{error}");
+    assert!(error.to_string().contains("only the server makes values of `id`"), "{error}");
     let error = open("name\na\n", |id| id.is_required = true).unwrap_err();
-    assert!(error.problem.contains("has no column `id`, which is NOT NULL"), "{error}");
+    assert!(error.to_string().contains("has no column `id`, which is NOT NULL"), "{error}");
     let error = open("id,name\n,a\n", |id| id.is_required = true).unwrap_err();
     assert!(
-        error.problem.contains("it.csv:2: column `id` (it): \"\"; expected a value"),
+        error.to_string().contains("it.csv:2: column `id` (it): \"\"; expected a value"),
         "{error}"
     );
     let error = open("id,name\n1,a\n", |id| id.facts.shape = TypeShape::Other).unwrap_err();
-    assert!(error.problem.contains("leave it out with `left_out = true`"), "{error}");
+    assert!(error.to_string().contains("leave it out with `left_out = true`"), "{error}");
     let left_out = open("id,name\nx,a\n", |id| id.is_sent = CsvSent::LeftOut).unwrap();
     assert_eq!(left_out.specs().len(), 1);
     let made = open("name\na\n", |id| (id.is_required, id.has_default) = (true, true)).unwrap();
@@ -225,7 +225,38 @@ fn a_file_that_is_changed_is_found_out() {
     file.as_file().set_len(50_000).unwrap();
     let chunk = rows.build(RowRange { start: 90_000, end: 90_010 }, usize::MAX);
     assert_eq!((chunk.range.row_count(), chunk.columns[0].value(9)), (10, Value::Null));
-    assert!(rows.fault().unwrap().contains("it.csv was changed"));
+    // Not every line has its place kept: the last one before was that of row 87 x 1,024.
+    let fault = rows.fault().unwrap();
+    assert_eq!(fault, "it.csv was changed while it was being inserted: it ends before line 89090");
+}
+
+#[test]
+fn a_line_that_is_no_row_any_more_is_named() {
+    let mut file = file(format!("id\n{}", "1\n".repeat(100_000)));
+    let rows = CsvRows::open(&settings(&file), &columns()).unwrap();
+    file.as_file_mut().seek(SeekFrom::Start(3 + 2 * 70_000)).unwrap();
+    file.write_all(b"x").unwrap();
+    let chunk = rows.build(RowRange { start: 69_999, end: 70_002 }, usize::MAX);
+    let values = [0, 1, 2].map(|row| chunk.columns[0].value(row) == Value::Null);
+    assert_eq!(values, [false, true, true]);
+    let fault = rows.fault().unwrap();
+    assert!(
+        fault.ends_with("while it was being inserted: line 70002 is no row any more"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_first_pass_that_is_told_to_stop_does() {
+    let file = file(format!("id\n{}", "1\n".repeat(100_000)));
+    let settings = settings(&file);
+    settings.progress.stop();
+    let error = CsvRows::open(&settings, &columns()).unwrap_err();
+    assert_eq!(error, CsvError::Stopped("it.csv".to_owned()));
+    // How far one came that was not.
+    let settings = CsvSettings { progress: CsvProgress::default(), ..settings };
+    CsvRows::open(&settings, &columns()).unwrap();
+    assert_eq!(settings.progress.share(), None, "there is nothing left to read");
 }
 
 /// What a check says of a table that holds `kept` rows of the file, and more.

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     rows::{
-        Bound, ColumnFacts, ColumnKind, CsvColumn, CsvRows, CsvSent, CsvSettings, Generator, Limit,
-        Limits, Maker, RowRange, TableError, TableRows, TypeShape, conditions,
+        Bound, ColumnFacts, ColumnKind, CsvColumn, CsvError, CsvRows, CsvSent, CsvSettings,
+        Generator, Limit, Limits, Maker, RowRange, TableError, TableRows, TypeShape, conditions,
     },
     strategy::quoted,
     target::{
@@ -172,7 +172,12 @@ async fn from_csv(
     let settings = csv.clone();
     let opened = tokio::task::spawn_blocking(move || CsvRows::open(&settings, &columns)).await;
     let rows = opened.expect("looking through a file does not panic");
-    let rows = rows.map_err(|error| problem("rows.csv", error.problem))?;
+    let rows = rows.map_err(|error| match error {
+        CsvError::Problem(words) => problem("rows.csv", words),
+        stopped @ CsvError::Stopped(_) => {
+            TargetError::Failed { message: stopped.to_string(), sqlstate: None }
+        }
+    })?;
     let bad = rows.facts().bad_examples.iter();
     notes.extend(bad.map(|line| format!("left out: {line}")));
     Ok(Generator::csv(rows))
