@@ -184,6 +184,10 @@ async fn measure<T: Target>(
         run.record.notes.push(format!("an error ended the run: {error:#}"));
     }
     let closed = run.end(server).await;
+    if let (Err(_), Err(left)) = (&outcome, &closed) {
+        // Why the run ended is said last; what it leaves behind is said too.
+        super::complain(left);
+    }
     if run.record.blocks.is_empty() {
         // Nothing was measured: there is nothing to show, and nothing to keep.
         run.directory.discard();
@@ -283,8 +287,8 @@ async fn meet<T: Target>(
         }
         Err(error) => {
             match clock::timeout(CLOSE_TIMEOUT, target.close()).await {
-                Ok(closed) => closed?,
-                Err(_) => anyhow::bail!("{error}; the schema is left to the next run"),
+                Ok(closed) => closed.unwrap_or_else(|left| super::complain(&left.into())),
+                Err(_) => anyhow::bail!("{error}; the schema is left behind"),
             }
             Err(error)
         }
@@ -575,7 +579,7 @@ impl<T: Target> Run<T> {
         let target = self.target.take().expect("a run ends once");
         let dropped = clock::timeout(CLOSE_TIMEOUT, target.close()).await;
         let dropped = dropped.unwrap_or_else(|_| {
-            let message = "the server does not answer; its schema is left to the next run".into();
+            let message = "the schema is left behind: the server does not answer".into();
             Err(TargetError::Failed { message, sqlstate: None })
         });
         let stopped = match server {

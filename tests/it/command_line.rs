@@ -710,6 +710,27 @@ async fn a_signal_ends_the_run_on_a_frozen_server() {
     cluster.stop().await.unwrap();
 }
 
+/// Why the run ended hides nothing: what it leaves on the server is said as well.
+#[tokio::test]
+async fn a_server_that_dies_is_said_with_what_is_left_on_it() {
+    let settings = [("fsync", "off"), ("log_min_messages", "panic")];
+    let (cluster, desk) = (cluster(&settings).await, Desk::new());
+    let mut command = desk.run(LONG);
+    command.args(["--url", &Place::of(&cluster).url()]);
+    let running = Running::start(&desk, command).await;
+    let postmaster = Pid::from_raw(i32::try_from(cluster.postmaster_pid()).unwrap());
+    kill(postmaster, Signal::SIGQUIT).unwrap();
+    let (ended, record) = running.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{ended:?}");
+    assert!(lines[0].starts_with("batchpilot: schema batchpilot_"), "{ended:?}");
+    assert!(lines[0].contains(" is left behind: "), "{ended:?}");
+    assert!(lines[1].contains("connect"), "{ended:?}");
+    assert!(!record.complete);
+    drop(cluster);
+}
+
 #[tokio::test]
 async fn a_second_signal_does_not_wait() {
     let (place, desk) = (database().await, Desk::new());

@@ -172,7 +172,7 @@ async fn within(
     close: impl Future<Output = Result<(), TargetError>>,
 ) -> Result<(), TargetError> {
     clock::timeout(limit, close).await.unwrap_or_else(|_| {
-        let message = "the server does not answer; its schema is left to the next run".into();
+        let message = "the schema is left behind: the server does not answer".into();
         Err(TargetError::Failed { message, sqlstate: None })
     })
 }
