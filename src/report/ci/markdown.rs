@@ -9,9 +9,9 @@ use super::{NotRun, change, limits, percent};
 use crate::{
     gate::{Conclusion, Judgement, Session},
     record::{CellCheck, CheckRecord},
-    report::check::{subject, typical, word},
+    report::check::{ran, subject, typical},
     stats::format::number,
-    verdict::{CheckVerdict, CheckedCell, CheckedMetric},
+    verdict::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
 };
 
 /// Longest text that is written.
@@ -39,7 +39,7 @@ pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()
     let mark = mark(Conclusion::Invalid);
     let why = not_run.why.words();
     let mut text = format!(
-        "## {mark} ERROR: batchpilot check, not run\n\n**ERROR**: {why}; nothing was measured.\n\n"
+        "## {mark} ERROR: batchpilot check, not run\n\n**ERROR**: {why}; nothing was judged.\n\n"
     );
     let command = format!("\n`{}`, batchpilot {}\n\n", code(not_run.command), not_run.batchpilot);
     let cut = "    …\n";
@@ -77,7 +77,7 @@ fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {
     for (title, lines) in [
         ("How it came to that", reasons(verdict)),
         ("Looks", looks(record)),
-        ("What was compared, and on what", compared(record)),
+        ("What was compared, and on what", compared(record, verdict)),
     ] {
         if !lines.is_empty() {
             let body = lines.join("\n");
@@ -132,11 +132,8 @@ fn row(cell: &CheckedCell, metric: &CheckedMetric) -> String {
         let (fails, passes) = limits(metric.metric, bounds);
         (percent(fails, 0), percent(passes, 0))
     });
-    let (said, emphasis) = match (cell.conclusion, metric.judgement) {
-        (Conclusion::Invalid, _) => ("invalid", ""),
-        (_, Some(Judgement::Fail)) => (word(metric), "**"),
-        _ => (word(metric), ""),
-    };
+    let said = metric.standing.words();
+    let emphasis = if metric.standing == Standing::Worse { "**" } else { "" };
     format!(
         "| {} | {} | {} | {} | {emphasis}{}{emphasis} | {fails} | {passes} | {} | {emphasis}{said}{emphasis} |\n",
         escaped(&cell.name),
@@ -210,9 +207,13 @@ fn looks_of<'a>(
     })
 }
 
-fn compared(record: &CheckRecord) -> Vec<String> {
+fn compared(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<String> {
     let mut lines: Vec<String> =
         subject(record).iter().map(|line| format!("- {}", escaped(line))).collect();
+    for cell in &verdict.cells {
+        let ran = ran(record, cell);
+        lines.extend(ran.iter().map(|it| format!("- {}: {}", escaped(&cell.name), escaped(it))));
+    }
     let client = &record.client;
     let gibibytes = client.memory_bytes as f64 / f64::from(1 << 30);
     lines.push(format!(

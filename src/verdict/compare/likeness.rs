@@ -145,9 +145,13 @@ fn settings_that_differ(
 /// Settings by their path, such as `table.indexes.0`.
 type Settings = BTreeMap<String, String>;
 
-/// What a plan says of all cells.
+/// What a plan says of all cells. Of files, what they hold, and not where they lie.
 fn settings(plan: &Plan) -> Settings {
     let mut all = leaves("table", &plan.table);
+    all.retain(|name, _| !["table.source.ddl.file", "table.csv.file"].contains(&name.as_str()));
+    if let Some(csv) = &plan.csv {
+        all.insert("table.csv content (XXH3)".to_owned(), csv.xxh3.clone());
+    }
     all.extend(leaves("rows_max", &plan.rows_max));
     all.extend(leaves("client_threads", &plan.client_threads));
     all.extend(leaves("sim", &plan.sim));
