@@ -12,7 +12,8 @@ use batchpilot::{
     gate::{Judgement, Metric},
     record::Record,
     report::compare::{Role, write_within},
-    rows::{Finding, Verification},
+    rows::{CsvFacts, Finding, Verification},
+    target::TableSource,
     verdict::compare::{Comparison, Options, Outcome},
 };
 
@@ -38,8 +39,10 @@ fn session(speed: f64) -> Record {
 
 fn compare(records: Vec<Record>) -> Comparison {
     let named = |(index, record)| (format!("run {index}"), record);
-    let records: Vec<(String, Record)> = records.into_iter().enumerate().map(named).collect();
-    Comparison::of(&records, &Options::default())
+    let mut records: Vec<(String, Record)> = records.into_iter().enumerate().map(named).collect();
+    let last = records.pop().unwrap();
+    let earlier: Vec<_> = records.into_iter().map(|(name, record)| (name, Ok(record))).collect();
+    Comparison::of(&earlier, &last, &Options::default())
 }
 
 fn rates(comparison: &Comparison) -> Vec<Judgement> {
@@ -110,34 +113,34 @@ fn latency_is_worse_where_it_is_longer() {
 fn what_differs_beside_speed_is_named_and_not_judged() {
     type Change = fn(&mut Record);
     let cases: &[(&str, Change)] = &[
-        ("PostgreSQL major: A 15, B 18", |it| it.environment.server.version_num = 180_001),
-        ("fsync: A on, B off", |it| {
+        ("PostgreSQL major: 15, the last 18", |it| it.environment.server.version_num = 180_001),
+        ("fsync: on, the last off", |it| {
             it.environment.server.durability.insert("fsync".into(), "off".into());
         }),
-        ("processor: A Some Processor 9000, B Other", |it| {
+        ("processor: Some Processor 9000, the last Other", |it| {
             it.environment.client.cpu = "Other @ 2.40GHz".into();
         }),
-        ("processors: A 2, B 8", |it| it.environment.client.cpus = 8),
-        ("memory: A 8 GiB, B 16 GiB", |it| it.environment.client.memory_bytes = 16 << 30),
-        ("architecture: A x86_64, B aarch64", |it| {
+        ("processors: 2, the last 8", |it| it.environment.client.cpus = 8),
+        ("memory: 8 GiB, the last 16 GiB", |it| it.environment.client.memory_bytes = 16 << 30),
+        ("architecture: x86_64, the last aarch64", |it| {
             it.environment.client.architecture = "aarch64".into();
         }),
-        ("virtualisation: A none, B hypervisor", |it| {
+        ("virtualisation: none, the last hypervisor", |it| {
             it.environment.client.virtualization = Some("hypervisor".into());
         }),
-        ("file system: A ext4, B tmpfs", |it| {
+        ("file system: ext4, the last tmpfs", |it| {
             it.environment.storage = Some("tmpfs on tmpfs".into());
         }),
-        ("reached by: A Unix-domain socket, B TCP without TLS", |it| {
+        ("reached by: Unix-domain socket, the last TCP without TLS", |it| {
             it.environment.server.unix_socket = false;
         }),
-        ("cell `copy`, batch_rows: A 1000, B 500", |it| {
+        ("cell `copy`, batch_rows: 1000, the last 500", |it| {
             it.plan.cells[1].batch_rows = 500;
         }),
-        ("table.indexes.0: A absent, B author", |it| {
+        ("table.indexes.0: absent, the last author", |it| {
             it.plan.table.indexes.push("author".into());
         }),
-        ("cell `copy`: A measured, B not measured", |it| {
+        ("cell `copy`: measured, the last not measured", |it| {
             it.plan.cells.pop();
             it.blocks.retain(|block| block.cell == 0);
         }),
@@ -163,7 +166,7 @@ fn a_class_of_machines_has_no_name_clock_or_exact_size() {
     other.environment.server.address = "elsewhere".into();
     other.plan.seed += 1;
     let comparison = compare(vec![session(1.0), other]);
-    assert!(comparison.differences.is_empty(), "{:?}", comparison.differences);
+    assert!(comparison.left_out.is_empty(), "{:?}", comparison.left_out);
 }
 
 /// Records of before these were written down.
@@ -241,7 +244,7 @@ async fn records_that_cannot_be_compared_have_an_exit_code_of_their_own() {
     other.environment.server.version_num = 180_001;
     let ended = run(&files(&desk, &[session(1.0), other]), &[]).await;
     assert_eq!(ended.code, Some(12), "{ended:?}");
-    assert!(ended.stdout.contains("NOT COMPARABLE: more than"), "{ended:?}");
+    assert!(ended.stdout.contains("NOT COMPARABLE: no earlier record is like B"), "{ended:?}");
 
     let mut wrong = session(1.0);
     let rows = wrong.blocks[0].rows_confirmed;
@@ -254,6 +257,67 @@ async fn records_that_cannot_be_compared_have_an_exit_code_of_their_own() {
     let ended = run(&files(&desk, &[session(1.0), wrong]), &["--gate"]).await;
     assert_eq!(ended.code, Some(13), "{ended:?}");
     assert!(ended.stdout.starts_with("INVALID: "), "{ended:?}");
+}
+
+/// Odd nights are left out by name, and the others still tell that the last one is slower.
+#[tokio::test]
+async fn one_odd_record_does_not_silence_all_later_ones() {
+    let desk = Desk::new();
+    let mut records: Vec<Record> = (0..9).map(|_| session(1.0)).collect();
+    records[2].environment.server.version_num = 180_001;
+    let rows = records[3].blocks[0].rows_confirmed;
+    records[3].blocks[0].verification = Some(Verification {
+        rows_expected: rows,
+        rows_found: rows - 1,
+        missing: Finding { count: 1, examples: vec!["row 17".to_owned()] },
+        ..Verification::default()
+    });
+    records[8] = session(0.6);
+    let paths = files(&desk, &records);
+    let half = fs::read(&paths[4]).unwrap();
+    fs::write(&paths[4], &half[..half.len() / 2]).unwrap();
+    let text = run(&paths, &["--gate"]).await;
+    assert_eq!((text.code, text.stderr.as_str()), (Some(10), ""), "{text:?}");
+    let joined = text.stdout.replace("\n    ", " ");
+    for want in
+        ["2.json: PostgreSQL major: 18, the last 15", "3.json: INVALID", "EOF while parsing"]
+    {
+        assert!(joined.contains(want), "no {want:?} in {joined}");
+    }
+    assert!(joined.contains("taken from the 5 earlier records"), "{joined}");
+    let json = run(&paths, &["--gate", "--format", "json"]).await;
+    let comparison: Comparison = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((comparison.records.len(), comparison.left_out.len()), (6, 3));
+}
+
+#[test]
+fn files_are_compared_by_what_they_hold() {
+    let with = |file: &str, text: &str, xxh3: &str| {
+        let mut record = session(1.0);
+        let (file_ddl, text) = (file.to_owned(), text.to_owned());
+        record.plan.table.source = TableSource::Ddl { file: file_ddl, text };
+        record.plan.csv = Some(CsvFacts {
+            file: file.to_owned(),
+            bytes: 7,
+            xxh3: xxh3.to_owned(),
+            lines: 3,
+            lines_header: 1,
+            lines_blank: 0,
+            lines_bad: 0,
+            lines_rows: 2,
+            rows: 2,
+            records_bad: 0,
+            bad_examples: Vec::new(),
+        });
+        record
+    };
+    let elsewhere = compare(vec![with("./a", "one", "01"), with("/w/a", "one", "01")]);
+    assert_eq!(elsewhere.left_out, []);
+    for other in [with("./a", "two", "01"), with("./a", "one", "02")] {
+        let comparison = compare(vec![with("./a", "one", "01"), other]);
+        assert_eq!(comparison.outcome, Outcome::NotComparable);
+        assert_eq!(comparison.left_out.len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -269,9 +333,15 @@ async fn old_and_damaged_records_are_told_apart() {
         ("", 1, "not a record of batchpilot"),
     ] {
         fs::write(&paths[0], text).unwrap();
-        let ended = run(&paths, &["--gate"]).await;
+        let turned: Vec<PathBuf> = paths.iter().rev().cloned().collect();
+        let ended = run(&turned, &["--gate"]).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{words}: {ended:?}");
         assert!(ended.stderr.contains(words) && ended.stderr.contains("0.json"), "{ended:?}");
+        // An earlier one is left out, and no other is there.
+        let ended = run(&paths, &["--gate"]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(12), ""), "{words}: {ended:?}");
+        let joined = ended.stdout.replace("\n    ", " ");
+        assert!(joined.contains("0.json") && joined.contains(words), "{ended:?}");
     }
     fs::remove_file(&paths[0]).unwrap();
     let ended = run(&paths, &[]).await;
