@@ -6,7 +6,10 @@
     reason = "numbers made up here are small and positive"
 )]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use batchpilot::{
     gate::{Judgement, Metric},
@@ -348,4 +351,48 @@ async fn old_and_damaged_records_are_told_apart() {
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("No such file"), "{ended:?}");
     assert_eq!(run(&paths[1..], &[]).await.code, Some(2), "one record is compared with nothing");
+}
+
+/// The commands with which the nights of a CI job are compared: what follows a block's `|` at its end.
+fn nights(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/ci");
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let start =
+        lines.iter().rposition(|line| line.trim_start().starts_with("- ") && line.ends_with('|'));
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let block = &lines[start.unwrap() + 1..];
+    let first = depth(block[0]);
+    block.iter().take_while(|line| first <= depth(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// (records of the nights, exit code), a row each: what is named otherwise must not pass for ever.
+#[tokio::test]
+async fn nights_of_a_ci_job_are_compared_or_it_fails() {
+    let bin = Path::new(env!("CARGO_BIN_EXE_batchpilot")).parent().unwrap().to_owned();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut odd = session(1.0);
+    odd.environment.server.version_num = 180_001;
+    for file in ["github-actions.yml", "gitlab-ci.yml"] {
+        for (name, records, code) in [
+            ("otherwise", vec![session(1.0), session(1.0)], 1),
+            ("nightly", vec![session(1.0)], 0),
+            ("nightly", vec![session(1.0), session(0.4)], 10),
+            ("nightly", vec![odd.clone(), session(1.0), session(1.0)], 0),
+            ("nightly", vec![odd.clone(), session(1.0), session(0.4)], 10),
+            ("nightly", vec![odd.clone(), session(1.0)], 12),
+        ] {
+            let desk = Desk::new();
+            for (index, record) in records.iter().enumerate() {
+                let folder = desk.path().join(format!("results/{index}-{name}"));
+                fs::create_dir_all(&folder).unwrap();
+                let text = serde_json::to_vec(record).unwrap();
+                fs::write(folder.join("record.json"), text).unwrap();
+            }
+            let mut shell = tokio::process::Command::new("sh");
+            shell.args(["-e", "-c", &nights(file)]).current_dir(desk.path()).env("PATH", &path);
+            let ended: Ended = shell.output().await.unwrap().into();
+            assert_eq!(ended.code, Some(code), "{file}: {} x {name}: {ended:?}", records.len());
+        }
+    }
 }
