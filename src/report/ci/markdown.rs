@@ -77,7 +77,8 @@ fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {
     for (title, lines) in [
         ("How it came to that", reasons(verdict)),
         ("Looks", looks(record)),
-        ("What was compared, and on what", compared(record, verdict)),
+        ("What was run", settings(record, verdict)),
+        ("What was compared, and on what", compared(record)),
     ] {
         if !lines.is_empty() {
             let body = lines.join("\n");
@@ -207,13 +208,19 @@ fn looks_of<'a>(
     })
 }
 
-fn compared(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<String> {
+/// What was run in each cell, by each arm where they differ.
+fn settings(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<String> {
+    let of = |cell: &CheckedCell| {
+        let ran = ran(record, cell);
+        let line = |it: &String| format!("- {}: {}", escaped(&cell.name), escaped(it));
+        ran.iter().map(line).collect::<Vec<String>>()
+    };
+    verdict.cells.iter().flat_map(of).collect()
+}
+
+fn compared(record: &CheckRecord) -> Vec<String> {
     let mut lines: Vec<String> =
         subject(record).iter().map(|line| format!("- {}", escaped(line))).collect();
-    for cell in &verdict.cells {
-        let ran = ran(record, cell);
-        lines.extend(ran.iter().map(|it| format!("- {}: {}", escaped(&cell.name), escaped(it))));
-    }
     let client = &record.client;
     let gibibytes = client.memory_bytes as f64 / f64::from(1 << 30);
     lines.push(format!(
