@@ -93,7 +93,7 @@ impl Standing {
             Standing::Invalid => "invalid",
             Standing::NoLook => "no look",
             Standing::Worse => "worse",
-            Standing::NotConfirmed => "not confirmed",
+            Standing::NotConfirmed => "seen once",
             Standing::NotWorse => "not worse",
             Standing::Undecided => "undecided",
         }
