@@ -29,15 +29,22 @@ pub(super) fn run(arguments: &Check) -> anyhow::Result<Exit> {
     });
     match measured {
         Ok(Ok(checked)) => conclude(checked, arguments),
-        Ok(Err(exit)) => Ok(exit),
+        Ok(Err(exit)) => {
+            let command = arms::command(arguments);
+            complain_of(outputs::write_stopped(exit, &command, &arguments.outputs));
+            Ok(exit)
+        }
         Err(error) => {
             let command = arms::command(arguments);
-            let written = outputs::write_not_run(&error, &command, &arguments.outputs);
-            // That a file cannot be written either says less than why the check did not run.
-            written.unwrap_or_else(|unwritten| super::complain(&unwritten));
+            complain_of(outputs::write_not_run(&error, &command, &arguments.outputs));
             Err(error)
         }
     }
+}
+
+/// That a file cannot be written either says less than why the check did not run.
+fn complain_of(written: anyhow::Result<()>) {
+    written.unwrap_or_else(|unwritten| super::complain(&unwritten));
 }
 
 fn job(arguments: &Check) -> anyhow::Result<Job> {

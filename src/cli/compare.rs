@@ -16,10 +16,19 @@ use crate::{
 };
 
 pub(super) fn run(arguments: &Compare) -> anyhow::Result<Exit> {
-    let records: Vec<(String, Record)> =
-        arguments.records.iter().map(|path| read(path)).collect::<anyhow::Result<_>>()?;
+    let (last, earlier) = arguments.records.split_last().expect("clap asks for two at least");
+    let named = |path: &Path| path.display().to_string();
+    // What is not there was named by mistake. What is there and damaged ends no later comparison.
+    if let Some(path) = arguments.records.iter().find(|path| !path.exists()) {
+        return Err(anyhow::anyhow!("{}: No such file or directory", named(path)));
+    }
+    let last = (named(last), read(last)?);
+    let earlier: Vec<(String, Result<Record, String>)> = earlier
+        .iter()
+        .map(|path| (named(path), read(path).map_err(|error| format!("{error:#}"))))
+        .collect();
     let options = Options { session_noise: arguments.session_noise, ..Options::default() };
-    let comparison = Comparison::of(&records, &options);
+    let comparison = Comparison::of(&earlier, &last, &options);
     super::unless_nobody_reads(print(&comparison, arguments))?;
     Ok(match comparison.outcome {
         Outcome::Invalid => Exit::Invalid,
@@ -45,13 +54,13 @@ fn print(comparison: &Comparison, arguments: &Compare) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<(String, Record)> {
+fn read(path: &Path) -> anyhow::Result<Record> {
     if record::is_check(path) {
         let problem = format!("{} is a check, which compares two arms itself", path.display());
         return Err(NotComparable(problem).into());
     }
     match record::read(path) {
-        Ok(record) => Ok((path.display().to_string(), record)),
+        Ok(record) => Ok(record),
         Err(error @ RecordError::Version { .. }) => Err(NotComparable(error.to_string()).into()),
         Err(error) => Err(error.into()),
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::{Arm, Arms, Options};
 
 /// What was seen of both arms and of the machine during a check.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -11,10 +11,10 @@ pub struct Evidence {
     pub insert_errors: u64,
     /// Tables that did not hold what the server had confirmed.
     pub tables_wrong: u64,
-    /// Windows measured.
-    pub windows: u64,
-    /// Windows in which batchpilot itself was the limit.
-    pub windows_client_bound: u64,
+    /// Windows measured of each arm.
+    pub windows: Arms<u64>,
+    /// Windows of each arm in which batchpilot itself was the limit.
+    pub windows_client_bound: Arms<u64>,
 }
 
 /// Why a check is INVALID.
@@ -33,7 +33,7 @@ pub enum Fault {
     },
     /// batchpilot was the limit.
     ClientBound {
-        /// In which share of windows.
+        /// In which share of an arm's windows: of the arm in which it was more often.
         share: f64,
     },
     /// The hypervisor gave the machine's CPUs to others.
@@ -54,7 +54,9 @@ impl Evidence {
     /// All that is wrong outside the pairs.
     pub(super) fn faults(&self, options: &Options) -> Vec<Fault> {
         let share = |part: u64, all: u64| part as f64 / all.max(1) as f64;
-        let client_bound = share(self.windows_client_bound, self.windows);
+        // Not of both together: the true rate of one arm may be hidden, and the other's is not.
+        let of = |arm: Arm| share(*self.windows_client_bound.of(arm), *self.windows.of(arm));
+        let client_bound = Arm::BOTH.into_iter().map(of).fold(0.0, f64::max);
         let candidates = [
             (self.insert_errors > 0, Fault::InsertErrors { operations: self.insert_errors }),
             (self.tables_wrong > 0, Fault::WrongTables { tables: self.tables_wrong }),

@@ -19,8 +19,9 @@ pub struct Options {
     /// earlier and need smaller levels, because the chance of a false failure adds up over them (by
     /// default to 0.01).
     pub looks: Vec<Look>,
-    /// One-sided level of the limit that proves "not worse", 0 to 0.5, default 0.025. Larger passes
-    /// sooner, and passes more of what is as slow as the tolerance.
+    /// One-sided level of the limit that proves "not worse", 0 to 0.5, default 0.025. It is spent at each
+    /// look and not shared among them: `results/gate-study.md` says how much of what is as slow as the
+    /// tolerance passes. Larger passes sooner, and passes more of that.
     pub pass_alpha: f64,
     /// What a failed session needs before it is believed, default [`Confirmation::Full`].
     pub confirmation: Confirmation,

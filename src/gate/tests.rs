@@ -154,17 +154,22 @@ fn stolen_time_puts_off_the_decision_and_at_last_makes_it_invalid() {
 fn what_makes_numbers_lie_outweighs_them() {
     let options = Options::default();
     let none = Evidence::default();
+    let client_bound = |windows: u64, base: u64, head: u64| Evidence {
+        windows: Arms { base: windows, head: windows },
+        windows_client_bound: Arms { base, head },
+        ..Evidence::default()
+    };
     let cases = [
         (
             Evidence { insert_errors: 1, ..none.clone() },
             Some(Fault::InsertErrors { operations: 1 }),
         ),
         (Evidence { tables_wrong: 2, ..none.clone() }, Some(Fault::WrongTables { tables: 2 })),
-        (
-            Evidence { windows: 10, windows_client_bound: 2, ..none.clone() },
-            Some(Fault::ClientBound { share: 0.2 }),
-        ),
-        (Evidence { windows: 10, windows_client_bound: 1, ..none.clone() }, None),
+        (client_bound(10, 2, 2), Some(Fault::ClientBound { share: 0.2 })),
+        (client_bound(10, 1, 1), None),
+        // 9 % of both arms' windows, and base's true rate is hidden.
+        (client_bound(100, 18, 0), Some(Fault::ClientBound { share: 0.18 })),
+        (client_bound(100, 0, 18), Some(Fault::ClientBound { share: 0.18 })),
     ];
     for rate in [1.0, 0.5] {
         let (check, _) = run(&options, |_, _| pair(rate, 1.0));

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     gate::{
-        Advice, Arm, Arms, Block, Check, Conclusion, Evidence, Options, Outcome, Timing, WarmUp,
+        Advice, Arm, Arms, Block, Check, Conclusion, Evidence, Fault, Options, Outcome, Timing,
+        WarmUp,
     },
     plan::Plan,
     target::ServerInfo,
@@ -26,8 +27,8 @@ pub const CHECK: &str = "check.json";
 
 const PAIRS: &str = "pairs.csv";
 
-/// Version of the format of `check.json`. A reader refuses others.
-pub const CHECK_SCHEMA_VERSION: u32 = 1;
+/// Version of the format of `check.json`. A reader refuses others. 2 counts windows by arm.
+pub const CHECK_SCHEMA_VERSION: u32 = 2;
 
 /// One check. It is written anew after each pair: at any moment it says what is known so far.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -284,6 +285,14 @@ impl CellCheck {
     }
 }
 
+impl CellCheck {
+    /// Whether all that is wrong with it is that it ended too soon.
+    fn is_cut_off(&self) -> bool {
+        let is_too_few = |fault: &Fault| matches!(fault, Fault::TooFewPairs { .. });
+        matches!(&self.outcome, Outcome::Invalid(faults) if faults.iter().all(is_too_few))
+    }
+}
+
 impl PairRow<'_> {
     /// What the gate is told of the block.
     pub fn block(&self) -> Block {
@@ -300,9 +309,26 @@ impl PairRow<'_> {
 impl CheckRecord {
     /// What the check says in one word: the worst that a cell of it says. [`Conclusion::Invalid`] if
     /// it ended before it had checked anything.
+    ///
+    /// One that did not run to its end is no PASS: what it would have found, nobody knows. The cell in
+    /// which it ended does not take away what another one has proven.
     pub fn conclusion(&self) -> Conclusion {
-        let all = self.cells.iter().map(|cell| cell.outcome.conclusion());
-        all.max().unwrap_or(Conclusion::Invalid)
+        let worst = |of: &dyn Fn(&&CellCheck) -> bool| {
+            self.cells.iter().filter(of).map(|cell| cell.outcome.conclusion()).max()
+        };
+        if self.complete && self.cells_missing().next().is_none() {
+            return worst(&|_| true).unwrap_or(Conclusion::Invalid);
+        }
+        let told = worst(&|cell| !cell.is_cut_off());
+        told.map_or(Conclusion::Invalid, |it| it.max(Conclusion::Inconclusive))
+    }
+
+    /// The names of the cells that were not begun.
+    pub fn cells_missing(&self) -> impl Iterator<Item = &str> {
+        let names = self.arms.base.plan.cells.iter().map(|cell| cell.name.as_str());
+        names.enumerate().filter_map(|(index, name)| {
+            (!self.cells.iter().any(|cell| cell.cell == index)).then_some(name)
+        })
     }
 
     /// Whether the numbers are those of a simulated server.

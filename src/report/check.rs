@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::text::{BAD, BOLD, DOUBT, GOOD, new_table, right, terminal, wrapped, write_section};
 use crate::{
-    gate::{Bounds, Conclusion, Judgement, Metric},
+    gate::{Bounds, Conclusion, Metric},
+    plan::CellPlan,
     record::{ArmRecord, CheckRecord, Comparison},
     stats::{
         Estimate,
@@ -135,21 +136,44 @@ fn write_cell(
         let line = format!("{}: {}: {}", cell.name, cell.conclusion.word(), cell.sentence);
         writeln!(out, "{BOLD}{}{BOLD:#}", wrapped(columns, "", &line))?;
     }
-    let plan = record.arms.base.plan.cells.iter().find(|it| it.name == cell.name);
-    if let Some(plan) = plan {
-        let pairs = cell.metrics.first().map_or(0, |it| it.ratio.n);
-        writeln!(
-            out,
-            "{}, {} rows an operation, {} workers; {pairs} pairs",
-            plan.strategy.name(),
-            settings::batch_rows(plan),
-            settings::workers(plan)
-        )?;
+    for line in ran(record, cell) {
+        writeln!(out, "{}", wrapped(columns, "", &line))?;
     }
     if cell.metrics.is_empty() {
         return Ok(());
     }
     writeln!(out, "{}", table(&cell.metrics).trim_fmt())
+}
+
+/// What was run in a cell: a line, or one an arm where they differ.
+pub(super) fn ran(record: &CheckRecord, cell: &CheckedCell) -> Vec<String> {
+    let of = |arm: &ArmRecord| arm.plan.cells.iter().find(|it| it.name == cell.name).cloned();
+    let Some((base, head)) = of(&record.arms.base).zip(of(&record.arms.head)) else {
+        return Vec::new();
+    };
+    let pairs = cell.metrics.first().map_or(0, |it| it.ratio.n);
+    let (of_base, of_head) = (setting(&base, &head), setting(&head, &base));
+    if of_base == of_head {
+        return vec![format!("{of_base}; {pairs} pairs")];
+    }
+    vec![format!("base: {of_base}; {pairs} pairs"), format!("head: {of_head}")]
+}
+
+/// The setting of a cell, and what else differs from another arm's.
+fn setting(cell: &CellPlan, other: &CellPlan) -> String {
+    let mut words = format!(
+        "{}, {} rows an operation, {} workers",
+        cell.strategy.name(),
+        settings::batch_rows(cell),
+        settings::workers(cell)
+    );
+    if cell.transaction != other.transaction {
+        words.push_str(&format!(", {}", settings::transaction(cell.transaction)));
+    }
+    if cell.pool.size_max != other.pool.size_max {
+        words.push_str(&format!(", {} sessions in the pool", cell.pool.size_max));
+    }
+    words
 }
 
 fn table(metrics: &[CheckedMetric]) -> Table {
@@ -169,7 +193,7 @@ fn table(metrics: &[CheckedMetric]) -> Table {
             right(ratio(it.ratio)),
             bound(|bounds| bounds.margin),
             bound(|bounds| bounds.tolerance),
-            Cell::new(word(it)),
+            Cell::new(it.standing.words()),
         ]);
     }
     if let Some(first) = table.column_mut(0) {
@@ -193,17 +217,6 @@ fn ratio(ratio: Estimate) -> String {
             format!("{} [{}, {}]", three(ratio.value), three(low), three(high))
         }
         _ => three(ratio.value),
-    }
-}
-
-/// What the last look said of a metric.
-pub(crate) fn word(metric: &CheckedMetric) -> &'static str {
-    match (metric.bounds, metric.judgement) {
-        (None, _) => "not gated",
-        (_, Some(Judgement::Fail)) => "worse",
-        (_, Some(Judgement::Pass)) => "not worse",
-        (_, Some(Judgement::Open)) => "undecided",
-        (_, None) => "no look",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     verdict::{
         Judgement as Validity,
-        compare::{Comparison, Difference, Outcome, Row},
+        compare::{Comparison, Difference, LeftOut, Outcome, Row, Why},
     },
 };
 
@@ -59,7 +59,6 @@ pub fn write_within(
     let headline = wrapped(columns, "", &format!("{word}: {}", sentence(comparison)));
     let rest = headline.strip_prefix(word).unwrap_or_default();
     writeln!(out, "{advice}{style}{word}{style:#}{rest}")?;
-    write_differences(columns, comparison, out)?;
     writeln!(out, "\n{BOLD}Records{BOLD:#}")?;
     for (index, record) in comparison.records.iter().enumerate() {
         let valid = match record.validity {
@@ -70,6 +69,8 @@ pub fn write_within(
         let line = format!("{}  {}{valid}, {}", letter(index), record.name, record.started_at);
         writeln!(out, "{}", wrapped(columns, "  ", &line))?;
     }
+    let left_out: Vec<String> = comparison.left_out.iter().map(left_out).collect();
+    write_section(columns, "Left out", &left_out, out)?;
     writeln!(out)?;
     writeln!(out, "{}", table(columns, comparison).trim_fmt())?;
     let legend = "Geometric means of the blocks; p95 is of one operation. The interval of a record's \
@@ -107,30 +108,31 @@ fn sentence(comparison: &Comparison) -> String {
                 "{last} is no worse in {passed} of {all} numbers; of the rest nothing is proven."
             )
         }
-        Outcome::NotComparable => "more than the server's speed differs; nothing is judged.".into(),
-        Outcome::Invalid => "a record's numbers must not be used; nothing is judged.".into(),
+        Outcome::NotComparable => {
+            format!("no earlier record is like {last} and may be used; nothing is judged.")
+        }
+        Outcome::Invalid => format!("{last}'s numbers must not be used; nothing is judged."),
     }
 }
 
-fn write_differences(
-    columns: Option<u16>,
-    comparison: &Comparison,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    for record in 1..comparison.records.len() {
-        let of_record: Vec<&Difference> =
-            comparison.differences.iter().filter(|it| it.record == record).collect();
-        for Difference { what, first, here, .. } in of_record.iter().take(DIFFERENCES_MAX) {
-            let (one, two) = (letter(0), letter(record));
-            let line = format!("{what}: {one} {}, {two} {}", shown(first), shown(here));
-            writeln!(out, "{}", wrapped(columns, "  ", &line))?;
-        }
-        if let Some(more) = of_record.len().checked_sub(DIFFERENCES_MAX + 1) {
-            let line = format!("and {} more; --format json has all", more + 1);
-            writeln!(out, "{}", wrapped(columns, "  ", &line))?;
+/// Names a record that is left out, and says why.
+fn left_out(LeftOut { name, why }: &LeftOut) -> String {
+    match why {
+        Why::Invalid => format!("{name}: INVALID"),
+        Why::Unreadable(problem) => format!("{name}: {problem}"),
+        Why::Unlike(differences) => {
+            let words = |Difference { what, here, last }: &Difference| {
+                format!("{what}: {}, the last {}", shown(here), shown(last))
+            };
+            let mut all: Vec<String> =
+                differences.iter().take(DIFFERENCES_MAX).map(words).collect();
+            if DIFFERENCES_MAX < differences.len() {
+                let more = differences.len() - DIFFERENCES_MAX;
+                all.push(format!("and {more} more; --format json has all"));
+            }
+            format!("{name}: {}", all.join("; "))
         }
     }
-    Ok(())
 }
 
 /// An empty value reads as a mistake.

@@ -91,7 +91,9 @@ impl Proposal {
             let given = given?;
             let logs: Vec<f64> = of(metric).map(|it| it.log_ratio).collect();
             let spread = Spread::about_zero(&logs, ALPHA)?;
-            let margin = stepped(DEVIATIONS * spread.upper).max(given.margin);
+            // Deviations are of a logarithm, and margins are shares.
+            let margin = metric.worse_of_gain(-DEVIATIONS * spread.upper);
+            let margin = stepped(margin).max(given.margin);
             let not_ruled_out = of(metric).map(|it| it.not_ruled_out).fold(0.0, f64::max);
             let tolerance = stepped(not_ruled_out).max(given.tolerance).max(2.0 * margin);
             // A rate cannot fall by more than all of it.
@@ -142,7 +144,24 @@ mod tests {
         let bad = nulls(Metric::RowsPerS, &[0.02, -0.02, 0.02, 0.02, -0.02], 0.163);
         let got = Proposal::of(&bad, &options).metrics[0];
         assert!((got.deviation_upper - 0.02 * (5.0_f64 / 1.610_3).sqrt()).abs() < 1e-5, "{got:?}");
-        assert!((got.proposed.margin - 0.075).abs() < 1e-9, "{got:?}");
+        // 1 - exp(-2 x 0.0352) is 6.8 %.
+        assert!((got.proposed.margin - 0.07).abs() < 1e-9, "{got:?}");
         assert!((got.proposed.tolerance - 0.165).abs() < 1e-9, "{got:?}");
+    }
+
+    /// On a bad machine two deviations of a latency's logarithm are far more than twice as many percent.
+    #[test]
+    fn a_margin_holds_two_deviations_on_the_side_of_worse() {
+        let options = Options::default();
+        let logs = [0.2, -0.2, 0.2, 0.2, -0.2];
+        for (metric, share_of) in [
+            (Metric::RowsPerS, (|gain: f64| 1.0 - (-gain).exp()) as fn(f64) -> f64),
+            (Metric::LatencyP95, |gain| gain.exp() - 1.0),
+        ] {
+            let got = Proposal::of(&nulls(metric, &logs, 0.0), &options).metrics[0];
+            let share = share_of(DEVIATIONS * got.deviation_upper);
+            let margin = got.proposed.margin;
+            assert!((share - 1e-9..share + STEP).contains(&margin), "{share}: {got:?}");
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct CheckVerdict {
     pub headline: String,
     /// The cells, in the order of running.
     pub cells: Vec<CheckedCell>,
+    /// Names of the cells that were not begun.
+    pub unchecked: Vec<String>,
     /// What was read back, in a sentence.
     pub tables: String,
     /// What a reader should doubt, in sentences.
@@ -57,10 +59,69 @@ pub struct CheckedMetric {
     pub ratio: Estimate,
     /// What fails and what passes; `None` of a metric that is only remarked on.
     pub bounds: Option<Bounds>,
-    /// What the last look said; `None` before the first, and of a metric that is not gated.
-    pub judgement: Option<Judgement>,
+    /// What follows for it, all sessions considered.
+    pub standing: Standing,
     /// The least worsening, as a share, that the last look would have failed.
     pub detectable: Option<f64>,
+}
+
+/// What follows for a metric from all sessions of its cell.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It cannot fail a check.
+    NotGated,
+    /// What was measured must not be judged.
+    Invalid,
+    /// No look was taken yet.
+    NoLook,
+    /// It fails the cell.
+    Worse,
+    /// It failed in one session and not in both.
+    NotConfirmed,
+    /// It passed: in a session that only confirms failures of others, in the one before.
+    NotWorse,
+    /// Neither.
+    Undecided,
+}
+
+impl Standing {
+    /// As it is called in tables: head is …
+    pub fn words(self) -> &'static str {
+        match self {
+            Standing::NotGated => "not gated",
+            Standing::Invalid => "invalid",
+            Standing::NoLook => "no look",
+            Standing::Worse => "worse",
+            Standing::NotConfirmed => "seen once",
+            Standing::NotWorse => "not worse",
+            Standing::Undecided => "undecided",
+        }
+    }
+
+    /// A look says what its session saw, and only the outcome what that comes to: a session that is to
+    /// confirm a failure may fail in another metric, and passes none.
+    fn of(metric: Metric, cell: &CellCheck, options: &Options) -> Standing {
+        if bounds(metric, options).is_none() {
+            return Standing::NotGated;
+        }
+        match &cell.outcome {
+            Outcome::Invalid(_) => return Standing::Invalid,
+            Outcome::Fail(metrics) if metrics.contains(&metric) => return Standing::Worse,
+            _ => (),
+        }
+        let looks = cell.check.sessions().iter().filter_map(|session| {
+            let findings = &session.inspections().last()?.findings;
+            findings.iter().find(|it| it.metric == metric).map(|it| it.judgement)
+        });
+        let looks: Vec<Judgement> = looks.collect();
+        match looks.as_slice() {
+            [] => Standing::NoLook,
+            looks if looks.contains(&Judgement::Fail) => Standing::NotConfirmed,
+            looks if looks.contains(&Judgement::Pass) => Standing::NotWorse,
+            _ => Standing::Undecided,
+        }
+    }
 }
 
 impl Metric {
@@ -86,17 +147,31 @@ impl CheckVerdict {
         let cells: Vec<CheckedCell> =
             record.cells.iter().map(|cell| checked(cell, record)).collect();
         let conclusion = record.conclusion();
-        let decisive = cells.iter().find(|cell| cell.conclusion == conclusion);
-        let headline = match (decisive, cells.len()) {
-            (None, _) => "it ended before anything was checked".to_owned(),
-            (Some(only), 1) => only.sentence.clone(),
-            (Some(_), all) if conclusion == Conclusion::Pass => {
-                format!("head is not slower than base in any of {all} cells")
-            }
-            (Some(cell), _) => format!("{}: {}", cell.name, cell.sentence),
-        };
+        let headline = headline(record, conclusion, &cells);
+        let unchecked = record.cells_missing().map(str::to_owned).collect();
         let caveats = caveats(record);
-        CheckVerdict { conclusion, headline, cells, tables: tables(record), caveats }
+        CheckVerdict { conclusion, headline, cells, unchecked, tables: tables(record), caveats }
+    }
+}
+
+/// What the word means here, in a sentence.
+fn headline(record: &CheckRecord, conclusion: Conclusion, cells: &[CheckedCell]) -> String {
+    let all = record.arms.base.plan.cells.len();
+    match cells.iter().find(|cell| cell.conclusion == conclusion) {
+        Some(only) if all == 1 => only.sentence.clone(),
+        Some(_) if conclusion == Conclusion::Pass => {
+            format!("head is not slower than base in any of {all} cells")
+        }
+        Some(cell) => format!("{}: {}", cell.name, cell.sentence),
+        None if cells.is_empty() => "it ended before anything was checked".to_owned(),
+        None => {
+            let passed = cells.iter().filter(|it| it.conclusion == Conclusion::Pass).count();
+            format!(
+                "it did not run to its end; head is not slower than base in {passed} of {all} {}, as \
+                 far as they were checked",
+                if all == 1 { "cell" } else { "cells" }
+            )
+        }
     }
 }
 
@@ -120,7 +195,7 @@ fn checked(cell: &CellCheck, record: &CheckRecord) -> CheckedCell {
     let session = cell.check.sessions().last().expect("a check has a session");
     let metrics = [Metric::RowsPerS, Metric::LatencyP95, Metric::LatencyP99];
     let metrics: Vec<CheckedMetric> =
-        metrics.into_iter().filter_map(|it| metric(it, session, options)).collect();
+        metrics.into_iter().filter_map(|it| metric(it, cell, session, options)).collect();
     let mut reasons = reasons(cell);
     if metrics.iter().any(is_off_the_quotient) {
         reasons.push(
@@ -145,7 +220,12 @@ fn is_off_the_quotient(metric: &CheckedMetric) -> bool {
     0.01 < (head.value / base.value / metric.ratio.value).ln().abs()
 }
 
-fn metric(metric: Metric, session: &Session, options: &Options) -> Option<CheckedMetric> {
+fn metric(
+    metric: Metric,
+    cell: &CellCheck,
+    session: &Session,
+    options: &Options,
+) -> Option<CheckedMetric> {
     let of = |arm: Arm| {
         let block = |pair: &crate::gate::Pair| match arm {
             Arm::Base => metric.of(&pair.base),
@@ -162,7 +242,7 @@ fn metric(metric: Metric, session: &Session, options: &Options) -> Option<Checke
         head: of(Arm::Head),
         ratio: session.running(metric)?,
         bounds: bounds(metric, options),
-        judgement: finding.map(|it| it.judgement),
+        standing: Standing::of(metric, cell, options),
         detectable: finding.and_then(|it| it.detectable),
     })
 }
@@ -229,8 +309,8 @@ fn fault(fault: &Fault, cell: &CellCheck, options: &Options) -> String {
             format!("{count} did not hold what the server had confirmed{first}")
         }
         Fault::ClientBound { share } => format!(
-            "batchpilot itself was the limit in {} of windows, {} at most: a slower server would \
-             not show",
+            "batchpilot itself was the limit in {} of an arm's windows, {} at most: a slower server \
+             would not show",
             percent(share),
             percent(options.client_bound_max)
         ),
@@ -299,6 +379,10 @@ fn tables(record: &CheckRecord) -> String {
 
 fn caveats(record: &CheckRecord) -> Vec<String> {
     let mut caveats = Vec::new();
+    let missing: Vec<&str> = record.cells_missing().collect();
+    if !missing.is_empty() && !record.cells.is_empty() {
+        caveats.push(format!("It ended before it had begun {}.", missing.join(", ")));
+    }
     if let Comparison::Null(arm) = record.comparison {
         let so = match record.conclusion() {
             Conclusion::Fail => ": this FAIL is a false one, and this machine needs larger margins",
@@ -375,7 +459,7 @@ mod tests {
                 head: Some(estimate(head)),
                 ratio: estimate(ratio),
                 bounds: None,
-                judgement: None,
+                standing: Standing::NotGated,
                 detectable: None,
             })
         };

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calibration::{NullCheck, Proposal, ProposedBounds},
-    check::{CheckVerdict, CheckedCell, CheckedMetric},
+    check::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
     tuning::{
         ContenderVerdict, Expected, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
     },

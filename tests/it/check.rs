@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use batchpilot::{
     gate::{Arm, Conclusion, Fault, Metric, Outcome, Undecided, WarmUp},
-    record::{CHECK, CheckRecord, Comparison, read_check},
+    record::{CHECK, CHECK_SCHEMA_VERSION, CheckRecord, Comparison, read_check},
 };
 
 use crate::support::{Desk, Ended, batchpilot, ended};
@@ -224,7 +224,7 @@ async fn the_answer_as_json_is_the_record_with_its_verdict() {
     let written: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(printed, written);
     assert_eq!(printed["verdict"]["conclusion"], "pass");
-    assert_eq!(printed["check_schema_version"], 1);
+    assert_eq!(printed["check_schema_version"], CHECK_SCHEMA_VERSION);
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_record_of_another_version_or_a_part_of_one_is_refused() {
     check(&desk, &sim(20.0, ""), &sim(20.0, ""), &[]).await;
     let file = desk.only_run().join(CHECK);
     let text = fs::read_to_string(&file).unwrap();
-    let version = "\"check_schema_version\": 1";
+    let version = &format!("\"check_schema_version\": {CHECK_SCHEMA_VERSION}");
     for (text, problem) in [
         (text.replacen(version, "\"check_schema_version\": 9", 1), "has schema version 9"),
         (text[..text.len() / 2].to_owned(), "not a check of batchpilot"),

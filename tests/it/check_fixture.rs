@@ -123,7 +123,11 @@ fn cell(
         let rate = if check.sessions().len() == 1 { head.rate } else { head.rate_again };
         step = check.push(pair(Head { rate, ..head }, random));
     }
-    let evidence = Evidence { windows: 400, windows_client_bound: 3, ..Evidence::default() };
+    let evidence = Evidence {
+        windows: Arms { base: 200, head: 200 },
+        windows_client_bound: Arms { base: 2, head: 1 },
+        ..Evidence::default()
+    };
     let sessions = check.sessions().iter().zip(0..).map(|(session, number)| SessionRecord {
         started_at: "2026-11-22T13:05:10.000Z".to_owned(),
         created_first: created_first(number),

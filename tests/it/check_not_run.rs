@@ -3,12 +3,16 @@
 use std::{fs, path::PathBuf};
 
 use batchpilot::report::ci::{NotRun, Why, junit, markdown};
-use tokio::process::Command;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{net::TcpListener, process::Command};
 
 use crate::{
     check::sim,
     check_outputs::violations,
-    support::{Desk, batchpilot, ended},
+    support::{Desk, Ended, batchpilot, ended},
 };
 
 /// Prepares a check that is to write all files, and cannot run for the reason with this exit code.
@@ -70,6 +74,39 @@ async fn junit_and_markdown_say_why_and_no_number_is_written() {
             assert!(!at("bmf.json").exists() && !at("action").exists(), "no number, no file");
         }
         assert_eq!(desk.runs(), Vec::<PathBuf>::new(), "nothing was measured");
+    }
+}
+
+/// A server that takes the connection and never answers: CI is told that nothing was checked.
+#[tokio::test]
+async fn a_signal_before_the_first_pair_is_told_too() {
+    for (signal, code, words) in
+        [(Signal::SIGINT, 130, "stopped by Ctrl-C"), (Signal::SIGTERM, 143, "stopped by SIGTERM")]
+    {
+        let desk = Desk::new();
+        let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("postgresql://me@{}/a?sslmode=disable", mute.local_addr().unwrap());
+        let mut command = batchpilot();
+        command.arg("check").args(["--null", "--url", &url]);
+        for (flag, name) in [
+            ("--junit", "junit.xml"),
+            ("--markdown", "summary.md"),
+            ("--bmf", "bmf"),
+            ("--out", "o"),
+        ] {
+            command.arg(flag).arg(desk.path().join(name));
+        }
+        let process = command.spawn().unwrap();
+        let _connected = mute.accept().await.unwrap();
+        kill(Pid::from_raw(i32::try_from(process.id().unwrap()).unwrap()), signal).unwrap();
+        let ended: Ended = process.wait_with_output().await.unwrap().into();
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let junit = fs::read_to_string(desk.path().join("junit.xml")).unwrap();
+        assert_eq!(violations(&junit).unwrap_or_default(), "", "{junit}");
+        assert!(junit.contains("<error type=\"stopped\" message=\"") && junit.contains(words));
+        let summary = fs::read_to_string(desk.path().join("summary.md")).unwrap();
+        assert!(summary.contains("**ERROR**: stopped; ") && summary.contains(words), "{summary}");
+        assert!(!desk.path().join("bmf").exists(), "no number, no file");
     }
 }
 

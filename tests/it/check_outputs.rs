@@ -3,8 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use batchpilot::{
-    gate::{Conclusion, Evidence, Metric},
-    record::CheckRecord,
+    gate::{Check, Conclusion, Evidence, Metric},
+    record::{CellCheck, CheckRecord},
     report::ci::{action, bencher, junit, markdown},
     verdict::CheckVerdict,
 };
@@ -62,6 +62,47 @@ fn markdown_of(record: &CheckRecord) -> String {
 fn the_checks_of_these_tests_say_what_they_should() {
     for (name, record, conclusion) in checks() {
         assert_eq!(record.conclusion(), conclusion, "{name}");
+    }
+}
+
+/// A kill, or Ctrl-C between cells: what was not checked is no PASS, for people and for CI.
+#[test]
+fn a_check_that_did_not_run_to_its_end_is_no_pass() {
+    let both = |one, two| fixture::check(&[("one", one), ("two", two)]);
+    let cut = |mut record: CheckRecord| {
+        record.complete = false;
+        record.cells.truncate(1);
+        record
+    };
+    let begun = |mut record: CheckRecord| {
+        record.complete = false;
+        let rule = record.options.rule(2).unwrap();
+        record.cells[1] = CellCheck::new(1, "two", Check::new(rule), &record.options);
+        record
+    };
+    let ended = |mut record: CheckRecord| {
+        record.complete = false;
+        record
+    };
+    for (name, record, conclusion) in [
+        ("killed between", cut(both(SAME, SAME)), Conclusion::Inconclusive),
+        ("killed in the second", begun(both(SAME, SAME)), Conclusion::Inconclusive),
+        ("killed at the end", ended(both(SAME, SAME)), Conclusion::Inconclusive),
+        ("failed before", cut(both(SLOWER, SAME)), Conclusion::Fail),
+        ("failed before, begun", begun(both(SLOWER, SAME)), Conclusion::Fail),
+        ("ran to its end", both(SAME, SAME), Conclusion::Pass),
+    ] {
+        assert_eq!(record.conclusion(), conclusion, "{name}");
+        let (markdown, junit) = (markdown_of(&record), junit_of(&record));
+        assert!(markdown.contains(&format!("\n**{}**: ", conclusion.word())), "{name}: {markdown}");
+        assert_eq!(violations(&junit).unwrap_or_default(), "", "{name}: {junit}");
+        let is_green = !["failure", "error", "skipped"]
+            .iter()
+            .any(|kind| junit.contains(&format!("<{kind} type=")));
+        assert_eq!(is_green, conclusion == Conclusion::Pass, "{name}: {junit}");
+        if name.starts_with("killed") {
+            assert!(markdown.contains("it did not run to its end"), "{name}: {markdown}");
+        }
     }
 }
 
@@ -127,13 +168,13 @@ fn a_junit_case_ends_as_its_number_did() {
     for (name, record, _) in checks() {
         let want: &[&str] = match name {
             "pass" => &["passed", "passed"],
-            "fail" => &["failure", "skipped"],
-            "latency" => &["skipped", "failure"],
-            "not_reproduced" => &["skipped", "skipped"],
+            "fail" => &["failure", "passed"],
+            "latency" => &["passed", "failure"],
+            "not_reproduced" => &["skipped", "passed"],
             "noisy" | "stalls" | "stopped" => &["skipped", "passed"],
             "too_few" | "invalid" => &["error", "error"],
             "no_pair" | "nothing" => &["error"],
-            "two_cells" | "hostile" => &["passed", "passed", "failure", "skipped"],
+            "two_cells" | "hostile" => &["passed", "passed", "failure", "passed"],
             other => panic!("{other}"),
         };
         assert_eq!(kinds(&record), want, "{name}: {}", junit_of(&record));

@@ -1,13 +1,13 @@
 //! What a check says of pairs that are given: words, tables within 80 columns, caveats.
 
 use batchpilot::{
-    gate::{Arm, Arms, Block, Check, Options, Pair, Step, WarmUp},
+    gate::{Arm, Arms, Block, Check, Conclusion, Confirmation, Options, Pair, Step, WarmUp},
     plan::Plan,
     record::{
         ArmRecord, CHECK_SCHEMA_VERSION, CellCheck, CheckRecord, Comparison, Host, SessionRecord,
     },
-    report::check::write_within,
-    verdict::CheckVerdict,
+    report::{check::write_within, ci::markdown},
+    verdict::{CheckVerdict, Standing},
 };
 
 use crate::support::plan;
@@ -170,4 +170,69 @@ fn a_check_in_parts_says_how_much_it_could_have_seen() {
     // The margin and the width of the limit, which is 2 % of noise in 15 pairs.
     assert!((0.02..0.06).contains(&detectable), "{detectable}");
     assert!(verdict.cells[0].reasons[0].starts_with("The last look, after 15 pairs, would have"));
+}
+
+/// The words beside the numbers of a check, in order: rows/s, p95, p99.
+fn standings(record: &CheckRecord) -> [Standing; 3] {
+    let metrics = &CheckVerdict::of(record).cells[0].metrics;
+    [0, 1, 2].map(|at| metrics[at].standing)
+}
+
+/// A session that confirms may fail in another metric, and passes none: neither is what follows.
+#[test]
+fn the_word_beside_a_number_is_what_both_sessions_come_to() {
+    use Standing::{Invalid, NotConfirmed, NotGated, NotWorse, Worse};
+    let turned = |session, at| {
+        if session == 0 { pair(0.8, 1.0, at) } else { pair(1.0, 1.6, at) }
+    };
+    let record = check(turned, 60);
+    assert_eq!(record.conclusion(), Conclusion::Inconclusive);
+    assert_eq!(standings(&record), [NotConfirmed, NotConfirmed, NotGated]);
+    let mut markdown = Vec::new();
+    markdown::write(&record, &CheckVerdict::of(&record), &mut markdown).unwrap();
+    let markdown = String::from_utf8(markdown).unwrap();
+    let table = markdown.split("<details>").next().unwrap();
+    assert!(!table.contains("worse") && !table.contains("| **"), "{markdown}");
+    let slower = check(|_, at| pair(0.8, 1.0, at), 60);
+    assert_eq!(slower.cells[0].check.sessions().len(), 2);
+    assert_eq!(standings(&slower), [Worse, NotWorse, NotGated]);
+    let mut wrong = check(|_, at| pair(0.8, 1.0, at), 60);
+    wrong.cells[0].evidence.tables_wrong = 1;
+    let options = wrong.options.clone();
+    wrong.cells[0].judge(&options);
+    assert_eq!(standings(&wrong), [Invalid, Invalid, NotGated]);
+}
+
+fn page(record: &CheckRecord) -> String {
+    let files = batchpilot::report::files_of_check(record, &CheckVerdict::of(record));
+    String::from_utf8(files[0].1.clone()).unwrap()
+}
+
+#[test]
+fn settings_of_both_arms_are_shown_where_they_differ() {
+    let same = check(|_, at| pair(1.0, 1.0, at), 60);
+    let line = "multi_row, 1,000 rows an operation, 5 workers; 15 pairs";
+    assert!(text(&same, 120).contains(&format!("\n{line}\n")), "{}", text(&same, 120));
+    let mut other = same.clone();
+    other.arms.head.plan.cells[0].batch_rows = 500;
+    other.arms.head.plan.cells[0].workers = 8;
+    let lines =
+        [format!("base: {line}"), "head: multi_row, 500 rows an operation, 8 workers".into()];
+    let mut markdown = Vec::new();
+    markdown::write(&other, &CheckVerdict::of(&other), &mut markdown).unwrap();
+    let markdown = String::from_utf8(markdown).unwrap().replace('\\', "");
+    for shown in [text(&other, 120), markdown, page(&other)] {
+        for line in &lines {
+            assert!(shown.contains(line.as_str()), "no {line:?} in {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_page_says_when_a_failure_counts() {
+    let mut record = check(|_, at| pair(1.0, 1.0, at), 60);
+    assert!(page(&record).contains("A failure counts after a second session"));
+    record.options.confirmation = Confirmation::Off;
+    assert!(!page(&record).contains("A failure counts after a second session"));
+    assert!(page(&record).contains("no second session was asked for"));
 }

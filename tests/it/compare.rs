@@ -6,13 +6,17 @@
     reason = "numbers made up here are small and positive"
 )]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use batchpilot::{
     gate::{Judgement, Metric},
     record::Record,
     report::compare::{Role, write_within},
-    rows::{Finding, Verification},
+    rows::{CsvFacts, Finding, Verification},
+    target::TableSource,
     verdict::compare::{Comparison, Options, Outcome},
 };
 
@@ -38,8 +42,10 @@ fn session(speed: f64) -> Record {
 
 fn compare(records: Vec<Record>) -> Comparison {
     let named = |(index, record)| (format!("run {index}"), record);
-    let records: Vec<(String, Record)> = records.into_iter().enumerate().map(named).collect();
-    Comparison::of(&records, &Options::default())
+    let mut records: Vec<(String, Record)> = records.into_iter().enumerate().map(named).collect();
+    let last = records.pop().unwrap();
+    let earlier: Vec<_> = records.into_iter().map(|(name, record)| (name, Ok(record))).collect();
+    Comparison::of(&earlier, &last, &Options::default())
 }
 
 fn rates(comparison: &Comparison) -> Vec<Judgement> {
@@ -110,34 +116,34 @@ fn latency_is_worse_where_it_is_longer() {
 fn what_differs_beside_speed_is_named_and_not_judged() {
     type Change = fn(&mut Record);
     let cases: &[(&str, Change)] = &[
-        ("PostgreSQL major: A 15, B 18", |it| it.environment.server.version_num = 180_001),
-        ("fsync: A on, B off", |it| {
+        ("PostgreSQL major: 15, the last 18", |it| it.environment.server.version_num = 180_001),
+        ("fsync: on, the last off", |it| {
             it.environment.server.durability.insert("fsync".into(), "off".into());
         }),
-        ("processor: A Some Processor 9000, B Other", |it| {
+        ("processor: Some Processor 9000, the last Other", |it| {
             it.environment.client.cpu = "Other @ 2.40GHz".into();
         }),
-        ("processors: A 2, B 8", |it| it.environment.client.cpus = 8),
-        ("memory: A 8 GiB, B 16 GiB", |it| it.environment.client.memory_bytes = 16 << 30),
-        ("architecture: A x86_64, B aarch64", |it| {
+        ("processors: 2, the last 8", |it| it.environment.client.cpus = 8),
+        ("memory: 8 GiB, the last 16 GiB", |it| it.environment.client.memory_bytes = 16 << 30),
+        ("architecture: x86_64, the last aarch64", |it| {
             it.environment.client.architecture = "aarch64".into();
         }),
-        ("virtualisation: A none, B hypervisor", |it| {
+        ("virtualisation: none, the last hypervisor", |it| {
             it.environment.client.virtualization = Some("hypervisor".into());
         }),
-        ("file system: A ext4, B tmpfs", |it| {
+        ("file system: ext4, the last tmpfs", |it| {
             it.environment.storage = Some("tmpfs on tmpfs".into());
         }),
-        ("reached by: A Unix-domain socket, B TCP without TLS", |it| {
+        ("reached by: Unix-domain socket, the last TCP without TLS", |it| {
             it.environment.server.unix_socket = false;
         }),
-        ("cell `copy`, batch_rows: A 1000, B 500", |it| {
+        ("cell `copy`, batch_rows: 1000, the last 500", |it| {
             it.plan.cells[1].batch_rows = 500;
         }),
-        ("table.indexes.0: A absent, B author", |it| {
+        ("table.indexes.0: absent, the last author", |it| {
             it.plan.table.indexes.push("author".into());
         }),
-        ("cell `copy`: A measured, B not measured", |it| {
+        ("cell `copy`: measured, the last not measured", |it| {
             it.plan.cells.pop();
             it.blocks.retain(|block| block.cell == 0);
         }),
@@ -163,7 +169,7 @@ fn a_class_of_machines_has_no_name_clock_or_exact_size() {
     other.environment.server.address = "elsewhere".into();
     other.plan.seed += 1;
     let comparison = compare(vec![session(1.0), other]);
-    assert!(comparison.differences.is_empty(), "{:?}", comparison.differences);
+    assert!(comparison.left_out.is_empty(), "{:?}", comparison.left_out);
 }
 
 /// Records of before these were written down.
@@ -241,7 +247,7 @@ async fn records_that_cannot_be_compared_have_an_exit_code_of_their_own() {
     other.environment.server.version_num = 180_001;
     let ended = run(&files(&desk, &[session(1.0), other]), &[]).await;
     assert_eq!(ended.code, Some(12), "{ended:?}");
-    assert!(ended.stdout.contains("NOT COMPARABLE: more than"), "{ended:?}");
+    assert!(ended.stdout.contains("NOT COMPARABLE: no earlier record is like B"), "{ended:?}");
 
     let mut wrong = session(1.0);
     let rows = wrong.blocks[0].rows_confirmed;
@@ -254,6 +260,67 @@ async fn records_that_cannot_be_compared_have_an_exit_code_of_their_own() {
     let ended = run(&files(&desk, &[session(1.0), wrong]), &["--gate"]).await;
     assert_eq!(ended.code, Some(13), "{ended:?}");
     assert!(ended.stdout.starts_with("INVALID: "), "{ended:?}");
+}
+
+/// Odd nights are left out by name, and the others still tell that the last one is slower.
+#[tokio::test]
+async fn one_odd_record_does_not_silence_all_later_ones() {
+    let desk = Desk::new();
+    let mut records: Vec<Record> = (0..9).map(|_| session(1.0)).collect();
+    records[2].environment.server.version_num = 180_001;
+    let rows = records[3].blocks[0].rows_confirmed;
+    records[3].blocks[0].verification = Some(Verification {
+        rows_expected: rows,
+        rows_found: rows - 1,
+        missing: Finding { count: 1, examples: vec!["row 17".to_owned()] },
+        ..Verification::default()
+    });
+    records[8] = session(0.6);
+    let paths = files(&desk, &records);
+    let half = fs::read(&paths[4]).unwrap();
+    fs::write(&paths[4], &half[..half.len() / 2]).unwrap();
+    let text = run(&paths, &["--gate"]).await;
+    assert_eq!((text.code, text.stderr.as_str()), (Some(10), ""), "{text:?}");
+    let joined = text.stdout.replace("\n    ", " ");
+    for want in
+        ["2.json: PostgreSQL major: 18, the last 15", "3.json: INVALID", "EOF while parsing"]
+    {
+        assert!(joined.contains(want), "no {want:?} in {joined}");
+    }
+    assert!(joined.contains("taken from the 5 earlier records"), "{joined}");
+    let json = run(&paths, &["--gate", "--format", "json"]).await;
+    let comparison: Comparison = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((comparison.records.len(), comparison.left_out.len()), (6, 3));
+}
+
+#[test]
+fn files_are_compared_by_what_they_hold() {
+    let with = |file: &str, text: &str, xxh3: &str| {
+        let mut record = session(1.0);
+        let (file_ddl, text) = (file.to_owned(), text.to_owned());
+        record.plan.table.source = TableSource::Ddl { file: file_ddl, text };
+        record.plan.csv = Some(CsvFacts {
+            file: file.to_owned(),
+            bytes: 7,
+            xxh3: xxh3.to_owned(),
+            lines: 1_000_000_001,
+            lines_header: 1,
+            lines_blank: 0,
+            lines_bad: 0,
+            lines_rows: 1_000_000_000,
+            rows: 1_000_000_000,
+            records_bad: 0,
+            bad_examples: Vec::new(),
+        });
+        record
+    };
+    let elsewhere = compare(vec![with("./a", "one", "01"), with("/w/a", "one", "01")]);
+    assert_eq!(elsewhere.left_out, []);
+    for other in [with("./a", "two", "01"), with("./a", "one", "02")] {
+        let comparison = compare(vec![with("./a", "one", "01"), other]);
+        assert_eq!(comparison.outcome, Outcome::NotComparable);
+        assert_eq!(comparison.left_out.len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -269,13 +336,63 @@ async fn old_and_damaged_records_are_told_apart() {
         ("", 1, "not a record of batchpilot"),
     ] {
         fs::write(&paths[0], text).unwrap();
-        let ended = run(&paths, &["--gate"]).await;
+        let turned: Vec<PathBuf> = paths.iter().rev().cloned().collect();
+        let ended = run(&turned, &["--gate"]).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{words}: {ended:?}");
         assert!(ended.stderr.contains(words) && ended.stderr.contains("0.json"), "{ended:?}");
+        // An earlier one is left out, and no other is there.
+        let ended = run(&paths, &["--gate"]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(12), ""), "{words}: {ended:?}");
+        let joined = ended.stdout.replace("\n    ", " ");
+        assert!(joined.contains("0.json") && joined.contains(words), "{ended:?}");
     }
     fs::remove_file(&paths[0]).unwrap();
     let ended = run(&paths, &[]).await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("No such file"), "{ended:?}");
     assert_eq!(run(&paths[1..], &[]).await.code, Some(2), "one record is compared with nothing");
+}
+
+/// The commands with which the nights of a CI job are compared: what follows a block's `|` at its end.
+fn nights(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/ci");
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let start =
+        lines.iter().rposition(|line| line.trim_start().starts_with("- ") && line.ends_with('|'));
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let block = &lines[start.unwrap() + 1..];
+    let first = depth(block[0]);
+    block.iter().take_while(|line| first <= depth(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// (records of the nights, exit code), a row each: what is named otherwise must not pass for ever.
+#[tokio::test]
+async fn nights_of_a_ci_job_are_compared_or_it_fails() {
+    let bin = Path::new(env!("CARGO_BIN_EXE_batchpilot")).parent().unwrap().to_owned();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut odd = session(1.0);
+    odd.environment.server.version_num = 180_001;
+    for file in ["github-actions.yml", "gitlab-ci.yml"] {
+        for (name, records, code) in [
+            ("otherwise", vec![session(1.0), session(1.0)], 1),
+            ("nightly", vec![session(1.0)], 0),
+            ("nightly", vec![session(1.0), session(0.4)], 10),
+            ("nightly", vec![odd.clone(), session(1.0), session(1.0)], 0),
+            ("nightly", vec![odd.clone(), session(1.0), session(0.4)], 10),
+            ("nightly", vec![odd.clone(), session(1.0)], 12),
+        ] {
+            let desk = Desk::new();
+            for (index, record) in records.iter().enumerate() {
+                let folder = desk.path().join(format!("results/{index}-{name}"));
+                fs::create_dir_all(&folder).unwrap();
+                let text = serde_json::to_vec(record).unwrap();
+                fs::write(folder.join("record.json"), text).unwrap();
+            }
+            let mut shell = tokio::process::Command::new("sh");
+            shell.args(["-e", "-c", &nights(file)]).current_dir(desk.path()).env("PATH", &path);
+            let ended: Ended = shell.output().await.unwrap().into();
+            assert_eq!(ended.code, Some(code), "{file}: {} x {name}: {ended:?}", records.len());
+        }
+    }
 }

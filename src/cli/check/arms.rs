@@ -333,7 +333,8 @@ fn comparable(sides: &Arms<Side>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The command's words, for the record: no URL, which may hold a password.
+/// The command's words, for the record: all that the check follows from, so that they repeat it. No
+/// URL, which may hold a password; and not where the answer is to go.
 pub(super) fn command(arguments: &Check) -> String {
     let mut words = vec!["check".to_owned()];
     let mut add = |flag: &str, value: Option<String>| {
@@ -356,12 +357,22 @@ pub(super) fn command(arguments: &Check) -> String {
     add("--scenario ", path(&arguments.scenario));
     add("--null=", arguments.null.map(|it| Arm::from(it).name().to_owned()));
     add("--calibrate ", arguments.calibrate.map(|it| it.to_string()));
+    add("--csv ", path(&arguments.table.csv));
+    add("--without-foreign-keys", some(arguments.table.without_foreign_keys));
+    add("--without-triggers", some(arguments.table.without_triggers));
+    add("--common-columns", some(arguments.common_columns));
+    add("--url …", some(arguments.common.url.is_some()));
+    add("--pg-bin ", path(&arguments.common.pg_bin));
+    add("--pg-major ", arguments.common.pg_major.map(|it| it.to_string()));
+    add("--seed ", arguments.common.seed.map(|it| it.to_string()));
+    add("--strict", some(arguments.common.strict));
+    words.extend(arguments.gate.words());
     words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
     use crate::cli::args::{Cli, Command};
@@ -432,6 +443,48 @@ mod tests {
             assert_eq!(comparison, Comparison::Null(arm), "{words}");
             assert_eq!(sides.base.plan, sides.head.plan);
             assert_eq!(sides.base.plan.name, "check", "{words}");
+        }
+    }
+
+    /// Every flag is in the words, or does not change what is checked.
+    #[test]
+    fn the_words_repeat_the_check() {
+        let answer = [
+            "json",
+            "junit",
+            "markdown",
+            "bmf",
+            "action-bench",
+            "out",
+            "format",
+            "quiet",
+            "verbose",
+            "help",
+        ];
+        let given = "--base-url u --head-url u --base-pg-major 14 --head-pg-major 15 --base-ddl a.sql \
+                     --head-ddl b.sql --base-ref main --ddl c.sql --table t --scenario s.toml \
+                     --null=head --calibrate 3 --csv rows.csv --without-foreign-keys \
+                     --without-triggers --common-columns --url u --pg-bin /bin --pg-major 16 --seed 9 \
+                     --strict --gate rows,p95 --margin 0.03 --tolerance 0.11 --p95-margin 0.06 \
+                     --p95-tolerance 0.26 --looks 7:0.01,9:0.02 --pass-alpha 0.03 --confirm same \
+                     --block-operations 21 --block-min 0.3 --block-max 2 --guard-min 0.01 \
+                     --guard-operations 3 --warm-up-window 0.4 --warm-up-windows 4 \
+                     --warm-up-spread 0.21 --warm-up-max 9 --pairs-a-table 6 --pairs-min 8 \
+                     --steal-max 0.22 --client-bound-max 0.12 --p99-worse 0.13 --totals-worse 0.14 \
+                     --totals-gap 0.15 --stalled-below 0.51";
+        let command = command(&arguments(given));
+        let hidden =
+            ["--base-url", "--head-url", "--url"].iter().fold(given.to_owned(), |text, flag| {
+                text.replace(&format!("{flag} u"), &format!("{flag} …"))
+            });
+        assert_eq!(command, format!("check {hidden}"));
+        let mut cli = Cli::command();
+        let check = cli.find_subcommand_mut("check").unwrap();
+        let flags = check.get_arguments().filter_map(|it| it.get_long());
+        for flag in flags.filter(|flag| !answer.contains(flag)) {
+            let flag = format!("--{flag}");
+            let is_there = command.split([' ', '=']).any(|word| word == flag);
+            assert!(is_there, "no {flag} in {command}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    cli::{VERSION, args::Outputs, code_of},
+    cli::{Exit, VERSION, args::Outputs, code_of},
     record::CheckRecord,
     report::ci::{NotRun, Why, action, bencher, junit, markdown},
     verdict::CheckVerdict,
@@ -55,8 +55,18 @@ pub(super) fn write_not_run(
         12 => Why::NotComparable,
         _ => Why::Failed,
     };
-    let words = format!("{error:#}");
-    let not_run = NotRun { command, batchpilot: VERSION, why, error: &words };
+    write_why(why, &format!("{error:#}"), command, files)
+}
+
+/// As [`write_not_run`], of a check that a signal ended before it could say anything.
+pub(super) fn write_stopped(exit: Exit, command: &str, files: &Outputs) -> anyhow::Result<()> {
+    let signal = if exit == Exit::Terminated { "SIGTERM" } else { "Ctrl-C" };
+    let words = format!("stopped by {signal} before it could say anything");
+    write_why(Why::Stopped, &words, command, files)
+}
+
+fn write_why(why: Why, words: &str, command: &str, files: &Outputs) -> anyhow::Result<()> {
+    let not_run = NotRun { command, batchpilot: VERSION, why, error: words };
     if let Some(path) = &files.junit {
         let mut text = Vec::new();
         junit::write_not_run(&not_run, &mut text)?;

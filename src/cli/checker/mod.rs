@@ -243,6 +243,8 @@ impl<O: Open> Checker<'_, O> {
             }
             let check = Check::new(rule.clone());
             self.record.cells.push(CellCheck::new(cell, &name, check, &self.record.options));
+            // A kill from now on leaves that it was begun.
+            self.write()?;
             self.one_cell(cell, &rule).await?;
             if self.signals.stop.is_cancelled() {
                 self.record.notes.push("stopped by a signal; the pairs until then count".into());

@@ -155,8 +155,8 @@ impl<O: Open> Checker<'_, O> {
             (row.arm, row.is_first) = (*arm, *arm == first);
             self.directory.append(&row)?;
             let evidence = &mut self.cell_mut().evidence;
-            evidence.windows += row.windows;
-            evidence.windows_client_bound += row.windows_client_bound;
+            *evidence.windows.of_mut(*arm) += row.windows;
+            *evidence.windows_client_bound.of_mut(*arm) += row.windows_client_bound;
             rows.push((*arm, row.block()));
         }
         let of = |arm: Arm| rows.iter().find(|it| it.0 == arm).expect("both have run").1;

@@ -13,11 +13,11 @@ use quick_xml::{
 
 use super::{NotRun, change, limits};
 use crate::{
-    gate::{Conclusion, Judgement, Metric, Outcome},
+    gate::{Conclusion, Metric, Outcome},
     record::{CellCheck, CheckRecord},
     report::check::{subject, typical, write_within},
     stats::format::number,
-    verdict::{CheckVerdict, CheckedCell, CheckedMetric},
+    verdict::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
 };
 
 /// Columns of the text that is quoted.
@@ -85,7 +85,7 @@ pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()
             ("batchpilot", clean(not_run.batchpilot)),
         ],
         cases: vec![case],
-        text: "The check did not run: nothing was measured.".to_owned(),
+        text: "The check did not run: nothing was judged.".to_owned(),
     };
     write_suite(&suite, out)
 }
@@ -185,9 +185,21 @@ fn cases(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<Case> {
             cases.push(case(checked, metric.metric.words(), status, numbers(metric)));
         }
     }
+    // No green build where a part was not checked.
+    for name in verdict.unchecked.iter().filter(|_| !verdict.cells.is_empty()) {
+        let (class, name) = (clean(name), "check".to_owned());
+        let status = Status::Other("skipped", "inconclusive", "not checked".to_owned());
+        cases.push(Case { class, name, status, text: String::new() });
+    }
+    let is_green = cases.iter().all(|it| matches!(it.status, Status::Passed));
+    if is_green && verdict.conclusion != Conclusion::Pass && record.error.is_none() {
+        let status = Status::Other("skipped", "inconclusive", clean(&verdict.headline));
+        let (class, name) = (clean(&record.name), "run".to_owned());
+        cases.push(Case { class, name, status, text: String::new() });
+    }
     let error = record.error.clone().or_else(|| {
         // A check that measured nothing is no check that found nothing.
-        cases.is_empty().then(|| verdict.headline.clone())
+        verdict.cells.is_empty().then(|| verdict.headline.clone())
     });
     if let Some(error) = error {
         let status = Status::Other("error", "ended", clean(&error));
@@ -209,7 +221,7 @@ fn status(cell: &CellCheck, checked: &CheckedCell, metric: &CheckedMetric) -> St
         Outcome::Fail(metrics) if metrics.contains(&metric.metric) => {
             Status::Other("failure", "regression", message())
         }
-        _ if metric.judgement == Some(Judgement::Pass) => Status::Passed,
+        _ if metric.standing == Standing::NotWorse => Status::Passed,
         _ => Status::Other("skipped", "inconclusive", message()),
     }
 }

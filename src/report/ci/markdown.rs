@@ -9,9 +9,9 @@ use super::{NotRun, change, limits, percent};
 use crate::{
     gate::{Conclusion, Judgement, Session},
     record::{CellCheck, CheckRecord},
-    report::check::{subject, typical, word},
+    report::check::{ran, subject, typical},
     stats::format::number,
-    verdict::{CheckVerdict, CheckedCell, CheckedMetric},
+    verdict::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
 };
 
 /// Longest text that is written.
@@ -39,7 +39,7 @@ pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()
     let mark = mark(Conclusion::Invalid);
     let why = not_run.why.words();
     let mut text = format!(
-        "## {mark} ERROR: batchpilot check, not run\n\n**ERROR**: {why}; nothing was measured.\n\n"
+        "## {mark} ERROR: batchpilot check, not run\n\n**ERROR**: {why}; nothing was judged.\n\n"
     );
     let command = format!("\n`{}`, batchpilot {}\n\n", code(not_run.command), not_run.batchpilot);
     let cut = "    …\n";
@@ -77,6 +77,7 @@ fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {
     for (title, lines) in [
         ("How it came to that", reasons(verdict)),
         ("Looks", looks(record)),
+        ("What was run", settings(record, verdict)),
         ("What was compared, and on what", compared(record)),
     ] {
         if !lines.is_empty() {
@@ -132,11 +133,8 @@ fn row(cell: &CheckedCell, metric: &CheckedMetric) -> String {
         let (fails, passes) = limits(metric.metric, bounds);
         (percent(fails, 0), percent(passes, 0))
     });
-    let (said, emphasis) = match (cell.conclusion, metric.judgement) {
-        (Conclusion::Invalid, _) => ("invalid", ""),
-        (_, Some(Judgement::Fail)) => (word(metric), "**"),
-        _ => (word(metric), ""),
-    };
+    let said = metric.standing.words();
+    let emphasis = if metric.standing == Standing::Worse { "**" } else { "" };
     format!(
         "| {} | {} | {} | {} | {emphasis}{}{emphasis} | {fails} | {passes} | {} | {emphasis}{said}{emphasis} |\n",
         escaped(&cell.name),
@@ -208,6 +206,16 @@ fn looks_of<'a>(
             )
         })
     })
+}
+
+/// What was run in each cell, by each arm where they differ.
+fn settings(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<String> {
+    let of = |cell: &CheckedCell| {
+        let ran = ran(record, cell);
+        let line = |it: &String| format!("- {}: {}", escaped(&cell.name), escaped(it));
+        ran.iter().map(line).collect::<Vec<String>>()
+    };
+    verdict.cells.iter().flat_map(of).collect()
 }
 
 fn compared(record: &CheckRecord) -> Vec<String> {

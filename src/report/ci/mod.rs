@@ -10,7 +10,7 @@ use crate::{
     verdict::{CheckVerdict, CheckedCell, CheckedMetric},
 };
 
-/// A check that ended before it had measured anything.
+/// A check that ended before it had measured anything, or at once when it was told to twice.
 ///
 /// Trackers of benchmarks get no file then: a missing number is honest.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub enum Why {
     Usage,
     /// The arms cannot be compared.
     NotComparable,
+    /// A signal ended it.
+    Stopped,
 }
 
 impl Why {
@@ -43,6 +45,7 @@ impl Why {
             Why::Failed => "failed",
             Why::Usage => "cannot run",
             Why::NotComparable => "not comparable",
+            Why::Stopped => "stopped",
         }
     }
 }

@@ -7,14 +7,14 @@ use super::{
     facts::{self, Fact},
 };
 use crate::{
-    gate::{Conclusion, Finding, Inspection, Judgement, Metric, WarmUp},
+    gate::{Conclusion, Confirmation, Finding, Inspection, Judgement, Metric, WarmUp},
     record::{ArmRecord, CheckRecord, Comparison},
     report::{
-        check::{typical, word},
+        check::{ran, typical},
         ci::{change, limits, percent},
     },
     stats::format::number,
-    verdict::{CheckVerdict, CheckedCell, CheckedMetric},
+    verdict::{CheckVerdict, CheckedMetric, Standing},
 };
 
 const TEMPLATE: &str = include_str!("../check.html.jinja");
@@ -99,7 +99,7 @@ pub(in crate::report) fn page(
         plots,
         looks: looks(record),
         arms: arms(record),
-        method: method(record),
+        method: method(record, verdict),
         batchpilot: &record.batchpilot,
         command: &record.command,
     };
@@ -129,7 +129,6 @@ fn rows(verdict: &CheckVerdict) -> Vec<Row<'_>> {
         cell.metrics.iter().map(move |metric| {
             let bound = metric.bounds.map(|bounds| limits(metric.metric, bounds));
             let shown = |ratio: Option<f64>| ratio.map_or("–".to_owned(), |it| percent(it, 0));
-            let (class, word) = said(cell, metric);
             Row {
                 cell: &cell.name,
                 metric: metric.metric.words(),
@@ -140,27 +139,20 @@ fn rows(verdict: &CheckVerdict) -> Vec<Row<'_>> {
                 passes: shown(bound.map(|it| it.1)),
                 detectable: detectable(metric),
                 n: metric.ratio.n,
-                class,
-                word,
+                class: class(metric.standing),
+                word: metric.standing.words(),
             }
         })
     });
     rows.collect()
 }
 
-/// What an INVALID cell measured must not be judged.
-fn said(cell: &CheckedCell, metric: &CheckedMetric) -> (&'static str, &'static str) {
-    if cell.conclusion == Conclusion::Invalid {
-        return ("bad", "invalid");
-    }
-    (metric.bounds.and(metric.judgement).map_or("", class), word(metric))
-}
-
-fn class(judgement: Judgement) -> &'static str {
-    match judgement {
-        Judgement::Fail => "bad",
-        Judgement::Pass => "good",
-        Judgement::Open => "doubt",
+fn class(standing: Standing) -> &'static str {
+    match standing {
+        Standing::NotGated | Standing::NoLook => "",
+        Standing::Worse | Standing::Invalid => "bad",
+        Standing::NotWorse => "good",
+        Standing::Undecided | Standing::NotConfirmed => "doubt",
     }
 }
 
@@ -246,7 +238,22 @@ fn of_arm(arm: &ArmRecord) -> Vec<Fact> {
     all
 }
 
-fn method(record: &CheckRecord) -> Vec<String> {
+/// When a failure counts.
+fn confirmation(how: Confirmation) -> &'static str {
+    match how {
+        Confirmation::Off => "A failure counts at once: no second session was asked for.",
+        Confirmation::Same => {
+            "A failure counts after a second session, with new connections and tables, failed in the \
+             same number; that session may pass at an early look."
+        }
+        Confirmation::Full => {
+            "A failure counts after a second session, with new connections and tables, failed in the \
+             same number."
+        }
+    }
+}
+
+fn method(record: &CheckRecord, verdict: &CheckVerdict) -> Vec<String> {
     let ended =
         record.finished_at.as_ref().map_or("did not end".to_owned(), |it| format!("ended {it}"));
     let mut sentences = vec![
@@ -256,11 +263,16 @@ fn method(record: &CheckRecord) -> Vec<String> {
              does to the other.",
             record.seed
         ),
-        "The looks were planned before the first pair, each with its level; the levels of all looks \
-         and numbers add up to the chance of a false failure. A failure counts after a second \
-         session, with new connections and tables, failed in the same number."
-            .to_owned(),
+        format!(
+            "The looks were planned before the first pair, each with its level; the levels of all \
+             looks and numbers add up to the chance of a false failure. {}",
+            confirmation(record.options.confirmation)
+        ),
     ];
+    for cell in &verdict.cells {
+        let ran = ran(record, cell);
+        sentences.extend(ran.iter().map(|it| format!("{}: {it}.", cell.name)));
+    }
     for cell in &record.cells {
         let Some(timing) = cell.timing else { continue };
         let late = cell.sessions.iter().any(|it| it.warm_up == WarmUp::TimedOut);

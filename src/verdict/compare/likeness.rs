@@ -13,44 +13,38 @@ use crate::{plan::Plan, record::Record};
 /// Longest value of a setting that is shown, in characters.
 const SHOWN_MAX: usize = 60;
 
-/// What differs between a record and the first one.
+/// What differs between an earlier record and the last one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Difference {
     /// What.
     pub what: String,
-    /// Index of the record that differs from the first.
-    pub record: usize,
-    /// What it is in the first record.
-    pub first: String,
-    /// What it is in that record.
+    /// What it is in the earlier record.
     pub here: String,
+    /// What it is in the last one.
+    pub last: String,
 }
 
 /// Facts by name; `None` where a record does not know.
 type Facts = BTreeMap<String, Option<String>>;
 
 /// Returns what differs, and the names of what could not be told.
-pub(super) fn differences(records: &[&Record]) -> (Vec<Difference>, BTreeSet<String>) {
+pub(super) fn differences(here: &Record, last: &Record) -> (Vec<Difference>, BTreeSet<String>) {
     let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
-    let first = facts(records[0]);
-    for (index, record) in records.iter().enumerate().skip(1) {
-        let here = facts(record);
-        let names: BTreeSet<&String> = first.keys().chain(here.keys()).collect();
-        for name in names {
-            let value = |facts: &Facts| facts.get(name).cloned().flatten();
-            match (value(&first), value(&here)) {
-                (Some(one), Some(two)) if one == two => (),
-                (Some(one), Some(two)) => found.push(Difference {
-                    what: name.clone(),
-                    record: index,
-                    first: shortened(&one),
-                    here: shortened(&two),
-                }),
-                _ => _ = unknown.insert(name.clone()),
-            }
+    let (facts_here, facts_last) = (facts(here), facts(last));
+    let names: BTreeSet<&String> = facts_here.keys().chain(facts_last.keys()).collect();
+    for name in names {
+        let value = |facts: &Facts| facts.get(name).cloned().flatten();
+        match (value(&facts_here), value(&facts_last)) {
+            (Some(one), Some(two)) if one == two => (),
+            (Some(one), Some(two)) => found.push(Difference {
+                what: name.clone(),
+                here: shortened(&one),
+                last: shortened(&two),
+            }),
+            _ => _ = unknown.insert(name.clone()),
         }
-        found.extend(scenario(&records[0].plan, &record.plan, index));
     }
+    found.extend(scenario(&here.plan, &last.plan));
     (found, unknown)
 }
 
@@ -99,45 +93,39 @@ fn model(cpu: &str) -> String {
 }
 
 /// What two scenarios measure differently. Names, seeds, repetitions and claims may differ.
-fn scenario(first: &Plan, here: &Plan, record: usize) -> Vec<Difference> {
-    let mut found = settings_that_differ("", &settings(first), &settings(here), record);
+fn scenario(here: &Plan, last: &Plan) -> Vec<Difference> {
+    let mut found = settings_that_differ("", &settings(here), &settings(last));
     let cell = |plan: &Plan, name: &str| plan.cells.iter().find(|it| it.name == name).cloned();
     let names: BTreeSet<&str> =
-        first.cells.iter().chain(&here.cells).map(|cell| cell.name.as_str()).collect();
+        here.cells.iter().chain(&last.cells).map(|cell| cell.name.as_str()).collect();
     for name in names {
         let what = format!("cell `{name}`");
-        match (cell(first, name), cell(here, name)) {
+        match (cell(here, name), cell(last, name)) {
             (Some(one), Some(two)) => {
                 let [one, two] = [one, two].map(|cell| leaves("", &cell));
-                found.extend(settings_that_differ(&format!("{what}, "), &one, &two, record));
+                found.extend(settings_that_differ(&format!("{what}, "), &one, &two));
             }
             (one, two) => {
-                let [first, here] = [one, two].map(|it| {
+                let [here, last] = [one, two].map(|it| {
                     if it.is_some() { "measured".to_owned() } else { "not measured".to_owned() }
                 });
-                found.push(Difference { what, record, first, here });
+                found.push(Difference { what, here, last });
             }
         }
     }
     found
 }
 
-fn settings_that_differ(
-    prefix: &str,
-    first: &Settings,
-    here: &Settings,
-    record: usize,
-) -> Vec<Difference> {
-    let names: BTreeSet<&String> = first.keys().chain(here.keys()).collect();
+fn settings_that_differ(prefix: &str, here: &Settings, last: &Settings) -> Vec<Difference> {
+    let names: BTreeSet<&String> = here.keys().chain(last.keys()).collect();
     let shown = |it: Option<&String>| it.map_or("absent".to_owned(), |it| shortened(it));
     names
         .into_iter()
-        .filter(|name| first.get(*name) != here.get(*name))
+        .filter(|name| here.get(*name) != last.get(*name))
         .map(|name| Difference {
             what: format!("{prefix}{name}"),
-            record,
-            first: shown(first.get(name)),
             here: shown(here.get(name)),
+            last: shown(last.get(name)),
         })
         .collect()
 }
@@ -145,9 +133,13 @@ fn settings_that_differ(
 /// Settings by their path, such as `table.indexes.0`.
 type Settings = BTreeMap<String, String>;
 
-/// What a plan says of all cells.
+/// What a plan says of all cells. Of files, what they hold, and not where they lie.
 fn settings(plan: &Plan) -> Settings {
     let mut all = leaves("table", &plan.table);
+    all.retain(|name, _| !["table.source.ddl.file", "table.csv.file"].contains(&name.as_str()));
+    if let Some(csv) = &plan.csv {
+        all.insert("table.csv content (XXH3)".to_owned(), csv.xxh3.clone());
+    }
     all.extend(leaves("rows_max", &plan.rows_max));
     all.extend(leaves("client_threads", &plan.client_threads));
     all.extend(leaves("sim", &plan.sim));

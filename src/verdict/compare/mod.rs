@@ -3,11 +3,15 @@
 //! What was measured in another session differs by what the machine was like then, and no error bar
 //! of one record knows of that: gates on a stored number call 23 to 38 % of unchanged commits slower
 //! on shared machines. So the last record is held against how far records lie from each other, and
-//! every answer comes with the slow-down that it could have seen at all.
+//! every answer comes with the slow-down that it could have seen at all. An earlier record that is
+//! not like the last one, or must not be used, is left out and named: one odd night does not silence
+//! all later ones.
 
 mod judge;
 mod likeness;
 mod words;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,10 +66,11 @@ impl Default for Options {
 pub struct Comparison {
     /// What follows. Shown first.
     pub outcome: Outcome,
-    /// The records: the last one is judged, the others are what it is held against.
+    /// The records: the last one is judged, the others are what it is held against. Where none is like
+    /// it, all that could be read, and nothing is judged.
     pub records: Vec<Compared>,
-    /// Why they cannot be judged, if they cannot.
-    pub differences: Vec<Difference>,
+    /// Earlier records that the last one is not held against.
+    pub left_out: Vec<LeftOut>,
     /// What was measured, cell by cell.
     pub rows: Vec<Row>,
     /// What a reader should know, in sentences.
@@ -82,10 +87,31 @@ pub enum Outcome {
     Fail,
     /// Neither could be proven.
     Inconclusive,
-    /// Something else than the server's speed differs.
+    /// No earlier record is left that the last one may be held against.
     NotComparable,
-    /// A record's numbers must not be used.
+    /// The last record's numbers must not be used.
     Invalid,
+}
+
+/// An earlier record that the last one is not held against.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LeftOut {
+    /// Its directory.
+    pub name: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a record is left out.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Something else than the server's speed differs from the last one.
+    Unlike(Vec<Difference>),
+    /// Its numbers must not be used.
+    Invalid,
+    /// It cannot be read, in words.
+    Unreadable(String),
 }
 
 /// A record of a comparison.
@@ -127,26 +153,49 @@ pub struct Finding {
 }
 
 impl Comparison {
-    /// Compares the last of some records, each with its name, with those before it.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer than two.
-    pub fn of(records: &[(String, Record)], options: &Options) -> Comparison {
-        assert!(2 <= records.len(), "one record is compared with nothing");
+    /// Compares a record with earlier ones, each with its name; of some, only why they cannot be read
+    /// is known.
+    pub fn of(
+        earlier: &[(String, Result<Record, String>)],
+        last: &(String, Record),
+        options: &Options,
+    ) -> Comparison {
+        let (mut alike, mut readable, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unknown = BTreeSet::new();
+        for (name, record) in earlier {
+            let why = match record {
+                Err(problem) => Some(Why::Unreadable(problem.clone())),
+                Ok(record) => {
+                    readable.push((name, record));
+                    let (why, not_known) = unlike(record, &last.1);
+                    if why.is_none() {
+                        alike.push((name, record));
+                        unknown.extend(not_known);
+                    }
+                    why
+                }
+            };
+            left_out.extend(why.map(|why| LeftOut { name: name.clone(), why }));
+        }
+        let is_alone = alike.is_empty();
+        let mut records = if is_alone { readable } else { alike };
+        records.push((&last.0, &last.1));
         let compared: Vec<Compared> = records.iter().map(compared).collect();
-        let all: Vec<&Record> = records.iter().map(|(_, record)| record).collect();
-        let (differences, unknown) = likeness::differences(&all);
-        let may_judge = differences.is_empty() && compared.iter().all(Compared::is_usable);
+        let all: Vec<&Record> = records.iter().map(|(_, record)| *record).collect();
+        let is_usable = compared.last().is_some_and(Compared::is_usable);
         let mut rows = judge::rows(&all);
-        if may_judge {
+        if is_usable && !is_alone {
             judge::judge(&mut rows, options);
         }
         Comparison {
-            outcome: outcome(&compared, &differences, &rows),
-            caveats: words::caveats(records, &compared, &rows, &unknown, options),
+            outcome: match (is_usable, is_alone) {
+                (false, _) => Outcome::Invalid,
+                (true, true) => Outcome::NotComparable,
+                (true, false) => outcome(&rows),
+            },
+            caveats: words::caveats(&all, &compared, &rows, &unknown, options),
             records: compared,
-            differences,
+            left_out,
             rows,
         }
     }
@@ -164,22 +213,31 @@ impl Compared {
     }
 }
 
-fn compared((name, record): &(String, Record)) -> Compared {
+fn compared((name, record): &(&String, &Record)) -> Compared {
     Compared {
-        name: name.clone(),
+        name: (*name).clone(),
         started_at: record.started_at.clone(),
         batchpilot: record.batchpilot.clone(),
-        validity: Verdict::of(record).validity.judgement,
+        validity: validity(record),
     }
 }
 
-fn outcome(records: &[Compared], differences: &[Difference], rows: &[Row]) -> Outcome {
+fn validity(record: &Record) -> Validity {
+    Verdict::of(record).validity.judgement
+}
+
+/// Why the last record may not be held against an earlier one, if so; and what could not be told.
+fn unlike(record: &Record, last: &Record) -> (Option<Why>, BTreeSet<String>) {
+    if validity(record) == Validity::Invalid {
+        return (Some(Why::Invalid), BTreeSet::new());
+    }
+    let (differences, unknown) = likeness::differences(record, last);
+    ((!differences.is_empty()).then_some(Why::Unlike(differences)), unknown)
+}
+
+fn outcome(rows: &[Row]) -> Outcome {
     let judgements = || rows.iter().map(|row| row.finding.map(|it| it.judgement));
-    if !records.iter().all(Compared::is_usable) {
-        Outcome::Invalid
-    } else if !differences.is_empty() {
-        Outcome::NotComparable
-    } else if judgements().any(|it| it == Some(Judgement::Fail)) {
+    if judgements().any(|it| it == Some(Judgement::Fail)) {
         Outcome::Fail
     } else if !rows.is_empty() && judgements().all(|it| it == Some(Judgement::Pass)) {
         Outcome::Pass

@@ -6,13 +6,13 @@ use super::{Compared, Options, Row};
 use crate::{gate::Metric, record::Record, stats::format::number, verdict::Judgement};
 
 pub(super) fn caveats(
-    records: &[(String, Record)],
+    records: &[&Record],
     compared: &[Compared],
     rows: &[Row],
     unknown: &BTreeSet<String>,
     options: &Options,
 ) -> Vec<String> {
-    let (_, last) = records.last().expect("there are two at least");
+    let last = records.last().expect("there is one at least");
     let mut sentences = Vec::new();
     sentences.extend(sessions(rows, options));
     sentences.extend(seen(rows));
@@ -34,7 +34,7 @@ pub(super) fn caveats(
     if differs(|it| &it.batchpilot) {
         sentences.push("They were measured by different versions of batchpilot.".to_owned());
     }
-    if records.iter().any(|(_, record)| record.plan.seed != last.plan.seed) {
+    if records.iter().any(|record| record.plan.seed != last.plan.seed) {
         sentences.push("Their rows come from different seeds.".to_owned());
     }
     for record in compared.iter().filter(|it| it.validity == Judgement::Incomplete) {
