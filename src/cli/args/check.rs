@@ -181,7 +181,7 @@ pub(in crate::cli) struct Gate {
     #[arg(long, value_name = "PAIRS:LEVEL", value_delimiter = ',', value_parser = look)]
     looks: Vec<Look>,
     /// One-sided level of the limit that proves "not slower", at each look: it is not shared among
-    /// them, and what is as slow as the tolerance passes 7.5 % of the time on a shared machine, 13.9 %
+    /// them, and what is as slow as the tolerance passes 7.5 % of the time on a shared machine, 13.7 %
     /// on a bad one (simulated). Larger passes sooner, and more of that [default: 0.025].
     #[arg(long, value_name = "LEVEL")]
     pass_alpha: Option<f64>,
