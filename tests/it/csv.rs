@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-const EVERY_TYPE: &str = include_str!("own_table/every_type.sql");
+const EVERY_TYPE: &str = include_str!("../../scenarios/every-type.sql");
 const STRATEGIES: [&str; 6] =
     ["single_row", "pipelined", "multi_row", "unnest", "copy_text", "copy_binary"];
 const ORDERS: &str = "CREATE TABLE orders (id bigint NOT NULL, name text, code varchar(8),

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-const EVERY_TYPE: &str = include_str!("every_type.sql");
+const EVERY_TYPE: &str = include_str!("../../../scenarios/every-type.sql");
 const STRATEGIES: [&str; 6] =
     ["single_row", "pipelined", "multi_row", "unnest", "copy_text", "copy_binary"];
 /// NULLs where they may be, values of a list, a range, a length, other distributions.
