@@ -381,11 +381,12 @@ impl<T: Target> Run<T> {
         let (Some(time), Some(mut steering)) = (search.follow, steering) else { return Ok(()) };
         if common.format == Format::Text {
             let verdict = self.judge()?;
-            self.progress.suspend(|| {
+            let printed = self.progress.suspend(|| {
                 let mut out = anstream::stdout();
                 report::text::write_answer(&verdict, &mut out)?;
                 writeln!(out, "\nFollowing; Ctrl-C ends it.")
-            })?;
+            });
+            super::unless_nobody_reads(printed.map_err(anyhow::Error::from))?;
             steering.teller = Some(Teller::default());
         }
         self.follow(time, steering, signals).await?;

@@ -13,6 +13,10 @@ pub struct ServerInfo {
     pub version_num: u32,
     /// Where it was reached, without password.
     pub address: String,
+    /// Which running server it is, whatever it was called by: its system identifier and the start of
+    /// its postmaster; `None` where that is not known.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// Whether through a Unix-domain socket.
     pub unix_socket: bool,
     /// TLS version and cipher, if the connection has any.

@@ -58,6 +58,10 @@ async fn junit_and_markdown_say_why_and_no_number_is_written() {
     ] {
         let desk = Desk::new();
         let at = |name: &str| desk.path().join("ci").join(name);
+        // Of an earlier check: a tracker must not take them for this one's.
+        let stale = ["bmf.json", "action/bigger-is-better.json", "action/smaller-is-better.json"];
+        fs::create_dir_all(at("action")).unwrap();
+        stale.iter().for_each(|it| fs::write(at(it), "{}").unwrap());
         for times in 1..=2 {
             let ended = ended(refused(&desk, code)).await;
             assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
@@ -71,7 +75,7 @@ async fn junit_and_markdown_say_why_and_no_number_is_written() {
             assert!(summary.starts_with("## ⛔ ERROR: batchpilot check, not run\n"), "{summary}");
             assert_eq!(summary.matches(&format!("\n**ERROR**: {kind}; ")).count(), times);
             assert!(summary.contains(words), "{summary}");
-            assert!(!at("bmf.json").exists() && !at("action").exists(), "no number, no file");
+            assert!(!stale.iter().any(|it| at(it).exists()), "no number, no file");
         }
         assert_eq!(desk.runs(), Vec::<PathBuf>::new(), "nothing was measured");
     }

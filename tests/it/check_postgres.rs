@@ -375,6 +375,9 @@ async fn arms_share_the_sessions_that_a_server_has_free() {
         .await;
         let (place, desk) = (Place::of(&cluster), Desk::new());
         let finished = ended(schemas(&desk, &place, PLAIN, PLAIN)).await;
+        if workers.is_some() {
+            one_server_by_two_urls(&place).await;
+        }
         match workers {
             Some(workers) => {
                 assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
@@ -399,6 +402,23 @@ async fn arms_share_the_sessions_that_a_server_has_free() {
         }
         cluster.stop().await.unwrap();
     }
+}
+
+/// Arms that reach one server by different names share its sessions all the same.
+async fn one_server_by_two_urls(place: &Place) {
+    let desk = Desk::new();
+    let other = place.url().replace("127.0.0.1", "localhost");
+    assert_ne!(other, place.url());
+    let mut command = batchpilot();
+    command.arg("check").args([place.url(), other]).args(SHORT).arg("--out").arg(desk.out());
+    let finished = ended(command).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    let note = "sessions free for this role, and both arms share them";
+    assert!(finished.stderr.contains(note), "{finished:?}");
+    let record = read_check(&desk.only_run()).unwrap();
+    let instance = |arm: Arm| record.arms.of(arm).server.as_ref().unwrap().instance.clone();
+    assert!(instance(Arm::Base).is_some());
+    assert_eq!(instance(Arm::Base), instance(Arm::Head));
 }
 
 /// A migration that makes a column wider: both arms get what fits into the narrower one.

@@ -280,6 +280,7 @@ fn environment() -> Environment {
                 .to_owned(),
             version_num: 150_018,
             address: "a socket of this run".to_owned(),
+            instance: Some("7446109530151234567 1767225600.123456".to_owned()),
             unix_socket: true,
             tls: None,
             may_checkpoint: true,

@@ -101,7 +101,7 @@ pub(in crate::cli) struct Outputs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) markdown: Option<PathBuf>,
     /// Write Bencher Metric Format, for `bencher run --adapter json --file`; no file if the check
-    /// could not run.
+    /// could not run, and one that was there is removed.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) bmf: Option<PathBuf>,
     /// Write bigger-is-better.json and smaller-is-better.json into this directory, for

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     path::Path,
 };
 
@@ -77,7 +77,20 @@ fn write_why(why: Why, words: &str, command: &str, files: &Outputs) -> anyhow::R
         markdown::write_not_run(&not_run, &mut text)?;
         append(path, &text)?;
     }
-    Ok(())
+    // A tracker must not take an earlier check's numbers for this one's.
+    let folder = files.action_bench.iter();
+    let action =
+        folder.flat_map(|folder| [action::BIGGER, action::SMALLER].map(|it| folder.join(it)));
+    files.bmf.iter().cloned().chain(action).try_for_each(|path| remove(&path))
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A step's summary may have something of the step's own already.

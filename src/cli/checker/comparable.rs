@@ -132,7 +132,7 @@ impl Difference {
         let values = self.values.iter().filter(stands).map(|it| {
             format!(
                 "`{}` gets other values in head than in base, as its UNIQUE, CHECKs, length or \
-                 labels differ (say `range`, `length` or `values` in [[columns]])",
+                 labels differ (say `range`, `length`, `values` or `distribution` in [[columns]])",
                 it.name
             )
         });

@@ -9,7 +9,7 @@ mod sessions;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use self::{
     comparable::Difference,
@@ -315,9 +315,7 @@ impl<O: Open> Checker<'_, O> {
             }
             not_ready => {
                 let closed = self.close_targets(targets).await;
-                not_ready?;
-                closed?;
-                Ok(None)
+                both(not_ready.map(|_| None), closed)
             }
         }
     }
@@ -342,9 +340,8 @@ impl<O: Open> Checker<'_, O> {
             Ok(Some(two)) => two,
             not_there => {
                 let closed = lane::close(one, CLOSE_TIMEOUT).await;
-                not_there?;
-                closed.with_context(|| self.arm_words(first))?;
-                return Ok(None);
+                let closed = closed.with_context(|| self.arm_words(first));
+                return both(not_there.map(|_| None), closed);
             }
         };
         Ok(Some(in_order(first, one, two)))
@@ -360,7 +357,10 @@ impl<O: Open> Checker<'_, O> {
         let target = tokio::select! {
             target = self.open.open(arm, session, settings) => target,
             never = table::attend(settings.csv.as_ref(), say, stop) => match never {},
-            () = stopped_for(CONNECT_GRACE, stop) => return Ok(None),
+            () = stopped_for(CONNECT_GRACE, stop) => bail!(
+                "{}: stopped, and not waited for the server; what it made is left to the next run",
+                self.arm_words(arm)
+            ),
         };
         if target.is_err() && stop.is_cancelled() {
             // It left off as it was told to, and has taken back what it had made.
@@ -419,11 +419,14 @@ impl<O: Open> Checker<'_, O> {
             self.record.arms.of_mut(arm).server = Some(info);
         }
         let Arms { base, head } = &mut self.record.arms;
+        let instance = |arm: &ArmRecord| arm.server.as_ref().and_then(|it| it.instance.clone());
+        let is_one_server = self.open.is_one_server()
+            || instance(base).is_some_and(|one| instance(head) == Some(one));
         let before = Arms { base: base.plan.notes.len(), head: head.plan.notes.len() };
         let free = |arm: &ArmRecord| arm.server.as_ref().and_then(|server| server.sessions_free);
         let free = Arms { base: free(base), head: free(head) };
         let plans = Arms { base: &mut base.plan, head: &mut head.plan };
-        sessions::clip(plans, free, self.open.is_one_server())?;
+        sessions::clip(plans, free, is_one_server)?;
         for arm in Arm::BOTH {
             let clipped = &self.record.arms.of(arm).plan.notes[*before.of(arm)..];
             warnings.of_mut(arm).extend_from_slice(clipped);
@@ -504,6 +507,17 @@ fn in_order<T>(first: Arm, one: T, two: T) -> Arms<T> {
     match first {
         Arm::Base => Arms { base: one, head: two },
         Arm::Head => Arms { base: two, head: one },
+    }
+}
+
+/// Returns why something ended; says what is left behind, where that is not the same.
+fn both<T>(outcome: anyhow::Result<T>, closed: anyhow::Result<()>) -> anyhow::Result<T> {
+    match (outcome, closed) {
+        (Ok(value), closed) => closed.map(|()| value),
+        (Err(why), closed) => {
+            closed.unwrap_or_else(|left| super::complain(&left));
+            Err(why)
+        }
     }
 }
 

@@ -41,12 +41,16 @@ const MISFIT_USUAL: f64 = 0.05;
 /// are too few.
 pub fn expected(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<(Setting, f64)> {
     let grid = Grid::new(bounds);
-    let total = |(setting, windows, rows_per_s): &(Setting, usize, f64)| Total {
-        cell: grid.nearest(*setting),
-        log_rate: rows_per_s.ln(),
-        weight: *windows as f64,
-    };
-    let totals: Vec<Total> = measured.iter().map(total).collect();
+    // Settings between the powers of two share a cell.
+    let mut of_cells: BTreeMap<Cell, (f64, f64)> = BTreeMap::new();
+    for (setting, windows, rows_per_s) in measured {
+        let (weight, sum) = of_cells.entry(grid.nearest(*setting)).or_default();
+        *weight += *windows as f64;
+        *sum += *windows as f64 * rows_per_s.ln();
+    }
+    let total =
+        |(cell, (weight, sum)): (Cell, (f64, f64))| Total { cell, log_rate: sum / weight, weight };
+    let totals: Vec<Total> = of_cells.into_iter().map(total).collect();
     let Some((model, _)) = Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL) else {
         return Vec::new();
     };
@@ -313,6 +317,10 @@ mod tests {
             assert!((0.9..1.1).contains(&ratio), "{setting:?}: {ratio}");
         }
         assert!(super::expected(&bounds, &measured[..3]).is_empty());
+        // Settings of one cell are one thing that is known.
+        let near = [1_000, 1_010, 1_020, 1_030, 1_040]
+            .map(|batch_rows| (Setting { batch_rows, workers: 4 }, 10, 50_000.0));
+        assert!(super::expected(&bounds, &near).is_empty());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub fn search(record: &Record, verdict: &Verdict, journal: &[JournalRow]) -> Opt
     let mut settings: Vec<Setting> =
         journal.iter().filter(is_of_winner).map(|it| it.after).collect();
     settings.dedup();
+    let strategy = record.plan.cells.get(winner)?.strategy.name();
     let policy = journal.iter().find(is_of_winner)?.policy;
     let way = Way {
         name: format!("{}: {} moves", policy.name(), settings.len().saturating_sub(1)),
@@ -28,7 +29,7 @@ pub fn search(record: &Record, verdict: &Verdict, journal: &[JournalRow]) -> Opt
         description: description(tuning),
         rates: tuning.expected.iter().map(|it| (spot(it.setting), it.rows_per_s)).collect(),
         ways: vec![way],
-        marks: tuning.contenders.iter().map(mark).collect(),
+        marks: tuning.contenders.iter().map(|it| mark(it, strategy)).collect(),
     }))
 }
 
@@ -36,15 +37,17 @@ fn description(tuning: &Tuning) -> Vec<String> {
     let colors = if tuning.expected.is_empty() {
         "Without colours: the search saw too few settings for a model of them."
     } else {
-        "Colours and numbers: what a model that is fitted to all windows of the search expects, in \
-         percent of its own best; where the search did not go, it guesses."
+        "Colours and numbers: what a model of this search's undisturbed windows expects, in percent of \
+         its own best; where the search did not go, it guesses."
     };
     let names = "Crosses: settings measured after the search, with their rows a second.";
     vec![colors.to_owned(), names.to_owned()]
 }
 
-fn mark(contender: &ContenderVerdict) -> Mark {
-    let roles: Vec<&str> = contender.roles.iter().map(|it| it.name()).collect();
+/// A strategy is named where it is not the one of the colours.
+fn mark(contender: &ContenderVerdict, strategy: &str) -> Mark {
+    let other = Some(contender.strategy.as_str()).filter(|it| *it != strategy);
+    let roles: Vec<&str> = contender.roles.iter().map(|it| it.name()).chain(other).collect();
     let rate = contender.rows_per_s.map(|it| format!(": {}", number(it.value.round())));
     let name = format!("{}{}", roles.join(", "), rate.unwrap_or_default());
     Mark { name, spot: spot(contender.setting) }

@@ -189,7 +189,8 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         let windows = block.windows.iter().filter(is_telling);
         let best = block.best.filter(|_| index == 0);
         let values = windows.filter_map(|it| (panel.of)(it)).chain(limit);
-        let y = value_axis(values.chain(best.map(|it| it.value)), index == 0, (bottom, panel_top));
+        let of_best = best.into_iter().flat_map(|it| [Some(it.value), it.high]).flatten();
+        let y = value_axis(values.chain(of_best), index == 0, (bottom, panel_top));
         if let Some((low, high)) = best.and_then(|it| it.low.zip(it.high)) {
             let (low, high) = (y.at(low), y.at(high));
             canvas.rectangle((LEFT, high), (RIGHT, low), CLAIMED, 0.2);

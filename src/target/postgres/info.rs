@@ -44,6 +44,11 @@ const SESSIONS_FREE: &str = "\
     FROM pg_roles role, pg_database place \
     WHERE role.rolname = current_user AND place.datname = current_database()";
 
+/// A copy of a data directory has the same identifier, and another start.
+const INSTANCE: &str = "\
+    SELECT system_identifier || ' ' || extract(epoch FROM pg_postmaster_start_time()) \
+    FROM pg_control_system()";
+
 const PROBES_MAX: usize = 300;
 const COMMITS_MAX: usize = 100;
 const PROBE_TIME_MAX: Duration = Duration::from_millis(700);
@@ -69,6 +74,8 @@ pub(super) async fn collect(target: &PgTarget) -> Result<ServerInfo, Error> {
         version,
         version_num: target.version,
         address: target.options.address(),
+        // A provider may keep it to itself.
+        instance: admin.query_one(INSTANCE, &[]).await.ok().map(|row| row.get(0)),
         unix_socket: target.options.is_unix_socket(),
         tls: tls.map(|row| row.get(0)),
         may_checkpoint: checkpoint.is_ok() && target.may_checkpoint(),
