@@ -1,8 +1,9 @@
 //! Standard output whose reader has gone away, as in `batchpilot check … | head -1`: the exit code is
 //! that of the verdict, and the files are there.
 
-use std::fs;
+use std::{fs, path::Path};
 
+use batchpilot::record;
 use tokio::process::Command;
 
 use crate::{
@@ -57,4 +58,18 @@ async fn a_run_ends_as_its_verdict_says() {
             assert_eq!(unread(report).await.code, Some(code), "{flags:?}");
         }
     }
+}
+
+/// What it follows is measured to its end, and so is what it said of the search.
+#[tokio::test]
+async fn a_search_that_follows_goes_on() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim/quiet.toml");
+    let desk = Desk::new();
+    let mut command = batchpilot();
+    command.arg("tune").arg(scenario).args(["--search", "10s", "--repetitions", "2"]);
+    command.args(["--follow", "5s"]).arg("--out").arg(desk.out());
+    let ended = unread(command).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let record = record::read(&desk.only_run()).unwrap();
+    assert!(record.complete && record.plan.tuning.unwrap().follow.is_some());
 }
