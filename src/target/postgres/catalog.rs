@@ -7,6 +7,7 @@ use tokio_postgres::{
     types::{FromSql, Type},
 };
 
+use super::ddl::Installed;
 use crate::rows::{ColumnFacts, ColumnKind, Maker, SqlType, TypeFacts, TypeShape};
 
 /// A table as the catalog has it.
@@ -97,6 +98,24 @@ pub(super) async fn read(client: &Client, table: u32) -> Result<TableFacts, Erro
                  ORDER BY tgname";
     let triggers = client.query(query, &[&table]).await?.iter().map(|row| row.get(0)).collect();
     Ok(TableFacts { columns, uniques, checks, key, triggers })
+}
+
+/// Reads what the extensions of the database have.
+pub(super) async fn installed(client: &Client) -> Result<Installed, Error> {
+    let extensions = client.query("SELECT extname::text FROM pg_extension", &[]).await?;
+    let query = "SELECT n.nspname::text, o.name::text FROM pg_depend d \
+                 JOIN (SELECT 'pg_type'::regclass, oid, typnamespace, typname FROM pg_type \
+                       UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proname FROM pg_proc \
+                       UNION ALL SELECT 'pg_opclass'::regclass, oid, opcnamespace, opcname \
+                       FROM pg_opclass) o (class, oid, namespace, name) \
+                   ON o.class = d.classid AND o.oid = d.objid \
+                 JOIN pg_namespace n ON n.oid = o.namespace \
+                 WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass";
+    let members = client.query(query, &[]).await?;
+    Ok(Installed {
+        extensions: extensions.iter().map(|row| row.get(0)).collect(),
+        members: members.iter().map(|row| (row.get(0), row.get(1))).collect(),
+    })
 }
 
 /// Reads the foreign keys of a table.

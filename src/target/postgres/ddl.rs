@@ -4,6 +4,8 @@
 //! and the locks that it took are looked at before it is committed (`own_table`). The text is
 //! checked first, because that can say what is wrong with it, and where.
 
+use std::collections::BTreeSet;
+
 use sqlparser::{
     dialect::PostgreSqlDialect,
     keywords::Keyword,
@@ -19,15 +21,29 @@ pub(super) struct Statement {
     pub(super) words: String,
     /// What to run.
     pub(super) text: String,
+    /// What is not run as it stands there.
+    pub(super) note: Option<String>,
 }
 
-/// Words that stand before a dot and are no schema.
+/// Words that stand before a dot and are no schema of the file's.
 const NO_SCHEMA: [&str; 4] = ["new", "old", "pg_catalog", "information_schema"];
 
+/// Functions whose first argument names a sequence, and that no ROLLBACK takes back.
+const COUNTS: [&str; 3] = ["nextval", "currval", "setval"];
+
+/// What the database has that a file may use, and does not make.
+#[derive(Debug, Default)]
+pub(super) struct Installed {
+    /// Names of extensions.
+    pub(super) extensions: BTreeSet<String>,
+    /// Schemas and names of their types, functions and operator classes.
+    pub(super) members: BTreeSet<(String, String)>,
+}
+
 /// Returns the statements to run, in order. What changes nothing in a fresh schema (SET, comments,
-/// owners, rights, BEGIN and COMMIT) is left out. The name of a schema is left out too, if there is
-/// only one.
-pub(super) fn statements(text: &str) -> Result<Vec<Statement>, String> {
+/// owners, rights, BEGIN and COMMIT, extensions that are there) is left out. The name of the schema in
+/// which the file makes things is left out too, if there is only one.
+pub(super) fn statements(text: &str, installed: &Installed) -> Result<Vec<Statement>, String> {
     // pg_dump writes them for psql; they only restrict what psql does.
     let is_guard = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
     let text: Vec<&str> = text.split('\n').map(|it| if is_guard(it) { "" } else { it }).collect();
@@ -35,23 +51,31 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement>, String> {
     let mut tokenizer = Tokenizer::new(&PostgreSqlDialect {}, &text);
     let tokens = tokenizer.tokenize_with_location().map_err(|error| error.to_string())?;
     let tokens = with_text(tokens, &text);
-    let parts = split(&tokens);
-    let mut schema = None;
-    let mut statements = Vec::new();
-    for part in &parts {
+    let mut wanted = Vec::new();
+    for part in split(&tokens) {
         let Some(first) = part.iter().find(|it| !is_space(it)) else { continue };
         let line = first.line;
-        let at = |problem: String| format!("line {line}: {problem}");
-        if is_wanted(part).map_err(at)? {
-            check_schemas(part, &mut schema).map_err(at)?;
-            let words = words(part).into_iter().take(3).collect::<Vec<_>>().join(" ");
-            statements.push(Statement { line, words, text: written(part, schema.as_deref()) });
+        if is_wanted(part, installed).map_err(|problem| format!("line {line}: {problem}"))? {
+            wanted.push((line, part));
         }
     }
-    if statements.is_empty() {
+    if wanted.is_empty() {
         return Err("there is no statement that makes a table".to_owned());
     }
-    Ok(statements)
+    let mut schema = None;
+    for (line, part) in &wanted {
+        own_schema(part, &mut schema).map_err(|problem| format!("line {line}: {problem}"))?;
+    }
+    let statement = |(line, part): (u64, &[Part<'_>])| {
+        let text = written(part, schema.as_deref(), installed);
+        let text = text.map_err(|problem| format!("line {line}: {problem}"))?;
+        let words = words(part).into_iter().take(3).collect::<Vec<_>>().join(" ");
+        let note = concurrently(part).map(|_| {
+            format!("line {line}: the index is made without CONCURRENTLY: the table is empty")
+        });
+        Ok(Statement { line, words, text, note })
+    };
+    wanted.into_iter().map(statement).collect()
 }
 
 /// A token, and the text that it was read from: what a token would be written as is not always the
@@ -136,7 +160,7 @@ fn words(part: &[Part<'_>]) -> Vec<String> {
 }
 
 /// Returns whether the statement is to be run; an error says why it must not be.
-fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
+fn is_wanted(part: &[Part<'_>], installed: &Installed) -> Result<bool, String> {
     let all = words(part);
     let mut words: Vec<&str> = all.iter().map(String::as_str).collect();
     let shown = words.iter().take(3).copied().collect::<Vec<_>>().join(" ");
@@ -148,7 +172,7 @@ fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
     match words.as_slice() {
         ["SET" | "BEGIN" | "COMMIT" | "START" | "GRANT" | "REVOKE" | "ANALYZE" | "COMMENT", ..]
         | ["SELECT", "PG_CATALOG", "SET_CONFIG", ..] => Ok(false),
-        ["ALTER", ..] if has(&["OWNER", "TO"]) => Ok(false),
+        ["ALTER", ..] if changes_owner(part)? => Ok(false),
         ["ALTER", ..] if has(&["SET", "SCHEMA"]) => {
             refused("it would leave batchpilot's schema; remove the statement")
         }
@@ -156,9 +180,11 @@ fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
         ["CREATE", "SCHEMA", ..] => {
             refused("tables are made in a schema of batchpilot's own; remove the statement")
         }
-        ["CREATE", "EXTENSION", ..] => {
-            refused("it would change the database; create the extension there yourself")
-        }
+        ["CREATE", "EXTENSION", ..] if has_extension(part, installed) => Ok(false),
+        ["CREATE", "EXTENSION", ..] => refused(
+            "the database does not have the extension, and it would change the database; create it \
+             there yourself",
+        ),
         ["CREATE", "TEMP" | "TEMPORARY", ..] | ["CREATE", _, "TEMP" | "TEMPORARY", ..] => {
             refused("only one session would see the table")
         }
@@ -180,58 +206,271 @@ fn is_wanted(part: &[Part<'_>]) -> Result<bool, String> {
     }
 }
 
-/// The places of names of schemas and of the dots behind them: a word, a dot, and a word, with space
-/// or comments between or not.
-fn schemas<'p>(part: &'p [Part<'_>]) -> Vec<([usize; 2], &'p str)> {
-    let dense: Vec<(usize, &Part<'_>)> =
-        part.iter().enumerate().filter(|(_, token)| !is_space(token)).collect();
-    let schema = |window: &[(usize, &'p Part<'_>)]| {
-        let [(place, first), (dot_place, dot), (_, last)] = window else { return None };
-        match (&first.token, &dot.token, &last.token) {
-            (Token::Word(name), Token::Period, Token::Word(_)) => {
-                let is_schema = !NO_SCHEMA.contains(&name.value.to_lowercase().as_str());
-                is_schema.then_some(([*place, *dot_place], name.value.as_str()))
-            }
-            _ => None,
+/// Returns whether an owner is all that a statement changes.
+fn changes_owner(part: &[Part<'_>]) -> Result<bool, String> {
+    let dense = dense(part);
+    let is =
+        |place: usize, word: &str| dense.get(place).is_some_and(|(_, token)| token.is_word(word));
+    let mut depth = 0_i32;
+    let mut has_comma = false;
+    for (_, token) in &dense {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::Comma if depth == 0 => has_comma = true,
+            _ => (),
         }
+    }
+    let owners = (0..dense.len()).filter(|at| is(*at, "OWNER") && is(at + 1, "TO"));
+    // Else it is the name of what is renamed.
+    let is_name = |at: usize| {
+        at.checked_sub(1).is_some_and(|before| {
+            ["RENAME", "COLUMN", "CONSTRAINT", "ATTRIBUTE"].iter().any(|it| is(before, it))
+        })
     };
-    dense.windows(3).filter_map(schema).collect()
+    let owners: Vec<usize> = owners.filter(|at| !is_name(*at)).collect();
+    match owners.as_slice() {
+        [] => Ok(false),
+        [only] if !has_comma && only + 3 == dense.len() => Ok(true),
+        _ => {
+            Err("`OWNER TO` stands beside other changes; give it a statement of its own, which is \
+                  not run"
+                .to_owned())
+        }
+    }
 }
 
-fn check_schemas(part: &[Part<'_>], known: &mut Option<String>) -> Result<(), String> {
-    for (_, name) in schemas(part) {
-        match known {
-            None => *known = Some(name.to_owned()),
-            Some(known) if known == name => (),
-            Some(known) => {
-                return Err(format!(
-                    "it names the schemas `{known}` and `{name}`; all tables are made in one \
-                     schema of batchpilot's own, so leave the names of schemas out"
-                ));
-            }
+fn has_extension(part: &[Part<'_>], installed: &Installed) -> bool {
+    let name = dense(part).into_iter().skip(2).filter_map(|(_, token)| token.name());
+    let mut name = name.skip_while(|it| ["if", "not", "exists"].contains(&it.as_str()));
+    name.next().is_some_and(|it| installed.extensions.contains(&it))
+}
+
+/// The place of the word in `CREATE INDEX CONCURRENTLY`, which no transaction may run.
+fn concurrently(part: &[Part<'_>]) -> Option<usize> {
+    let head: Vec<(usize, &Part<'_>)> = dense(part).into_iter().take(4).collect();
+    let at = head.iter().position(|(_, token)| token.is_word("CONCURRENTLY"))?;
+    let is_index = head.get(at.checked_sub(1)?).is_some_and(|(_, token)| token.is_word("INDEX"));
+    is_index.then(|| head[at].0)
+}
+
+/// All but space and comments, with their places.
+fn dense<'p, 't>(part: &'p [Part<'t>]) -> Vec<(usize, &'p Part<'t>)> {
+    part.iter().enumerate().filter(|(_, token)| !is_space(token)).collect()
+}
+
+impl Part<'_> {
+    /// Whether it is this word, which is in capitals, and not in quotes.
+    fn is_word(&self, expected: &str) -> bool {
+        matches!(&self.token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+    }
+
+    /// The name that it is, as the catalogs have it.
+    fn name(&self) -> Option<String> {
+        match &self.token {
+            Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+            Token::Word(word) => Some(word.value.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Names with dots between them: of a thing in a schema, or of a column in a table.
+struct Chain {
+    /// Index of the first one among what is no space.
+    start: usize,
+    /// Index behind the last one.
+    end: usize,
+    /// As the catalogs have them.
+    names: Vec<String>,
+}
+
+/// All names of a statement that have a dot in them.
+fn chains(dense: &[(usize, &Part<'_>)]) -> Vec<Chain> {
+    let mut chains = Vec::new();
+    let mut start = 0;
+    while start < dense.len() {
+        let chain = chain_at(dense, start);
+        start = chain.end.max(start + 1);
+        if 2 <= chain.names.len() {
+            chains.push(chain);
+        }
+    }
+    chains
+}
+
+/// The name that stands there; without any if it is none.
+fn chain_at(dense: &[(usize, &Part<'_>)], start: usize) -> Chain {
+    let (mut names, mut end) = (Vec::new(), start);
+    while let Some(name) = dense.get(end).and_then(|(_, token)| token.name()) {
+        names.push(name);
+        end += 1;
+        let is_dot = |at: usize| dense.get(at).is_some_and(|it| it.1.token == Token::Period);
+        let goes_on = is_dot(end) && dense.get(end + 1).is_some_and(|it| it.1.name().is_some());
+        if !goes_on {
+            break;
+        }
+        end += 1;
+    }
+    Chain { start, end, names }
+}
+
+/// The name of what a statement makes or changes.
+fn object(dense: &[(usize, &Part<'_>)]) -> Option<Chain> {
+    let is = |at: usize, words: &[&str]| {
+        dense.get(at).is_some_and(|(_, token)| words.iter().any(|it| token.is_word(it)))
+    };
+    let kinds = ["TABLE", "SEQUENCE", "TYPE", "DOMAIN", "FUNCTION", "VIEW", "STATISTICS"];
+    let is_alter = is(0, &["ALTER"]);
+    let mut at = 1;
+    while !(is(at, &kinds) || is_alter && is(at, &["INDEX"])) {
+        if !is_alter && is(at, &["INDEX", "TRIGGER"]) {
+            // Their own names have no schema: that of the table says it.
+            at = (at..dense.len()).find(|at| is(*at, &["ON"]))?;
+            break;
+        }
+        at += 1;
+        (at < dense.len()).then_some(())?;
+    }
+    at += 1;
+    while is(at, &["IF", "NOT", "EXISTS", "ONLY"]) {
+        at += 1;
+    }
+    let chain = chain_at(dense, at);
+    (!chain.names.is_empty()).then_some(chain)
+}
+
+/// Notes the schema in which a statement makes something; there may be one only.
+fn own_schema(part: &[Part<'_>], known: &mut Option<String>) -> Result<(), String> {
+    let Some(mut chain) = object(&dense(part)).filter(|it| 2 <= it.names.len()) else {
+        return Ok(());
+    };
+    let name = chain.names.swap_remove(0);
+    match known {
+        None => *known = Some(name),
+        Some(known) if *known == name => (),
+        Some(known) => {
+            return Err(format!(
+                "it names the schemas `{known}` and `{name}`; all tables are made in one schema of \
+                 batchpilot's own, so leave the names of schemas out"
+            ));
         }
     }
     Ok(())
 }
 
 /// Writes a statement out again, without the schema's name.
-fn written(part: &[Part<'_>], schema: Option<&str>) -> String {
-    let left_out: Vec<usize> = schemas(part)
-        .into_iter()
-        .filter(|(_, name)| Some(*name) == schema)
-        .flat_map(|(places, _)| places)
-        .collect();
-    let kept = part.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
-    let text: String = kept.map(|(_, it)| it.text).collect();
-    text.trim().to_owned()
+///
+/// What stands before a dot is that schema, or it is a table, an alias or a schema whose types are used,
+/// and stays. Whatever would have the statement use another schema's functions or tables is an error.
+fn written(
+    part: &[Part<'_>],
+    schema: Option<&str>,
+    installed: &Installed,
+) -> Result<String, String> {
+    let dense = dense(part);
+    let mut left_out: Vec<usize> = concurrently(part).into_iter().collect();
+    for chain in chains(&dense) {
+        let (first, second) = (&chain.names[0], &chain.names[1]);
+        let is_installed = installed.members.contains(&(first.clone(), second.clone()));
+        if is_installed || NO_SCHEMA.contains(&first.as_str()) {
+            continue;
+        }
+        if schema == Some(first.as_str()) {
+            left_out.extend(dense[chain.start..chain.start + 2].iter().map(|it| it.0));
+            continue;
+        }
+        let before = chain.start.checked_sub(1).and_then(|at| dense.get(at));
+        let is_called = dense.get(chain.end).is_some_and(|it| it.1.token == Token::LParen);
+        // `OWNED BY` and expressions name columns of tables.
+        if 3 <= chain.names.len()
+            || is_called
+            || before.is_some_and(|it| it.1.is_word("REFERENCES"))
+        {
+            let names = chain.names.join(".");
+            return Err(match schema {
+                Some(known) => format!(
+                    "it names `{names}`, and all else is of schema `{known}`; only what this file \
+                     makes, and what an extension of the database has, is to be used"
+                ),
+                None => format!(
+                    "it names `{names}`, and the file makes nothing in schema `{first}`; only what \
+                     this file makes, and what an extension of the database has, is to be used"
+                ),
+            });
+        }
+    }
+    let mut text = String::new();
+    for (place, token) in part.iter().enumerate().filter(|(place, _)| !left_out.contains(place)) {
+        match sequence(&dense, place, schema)? {
+            Some(own) => text.push_str(&own),
+            None => text.push_str(token.text),
+        }
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// What a literal that names a sequence or a table is to be, if it has a schema in it.
+fn sequence(
+    dense: &[(usize, &Part<'_>)],
+    place: usize,
+    schema: Option<&str>,
+) -> Result<Option<String>, String> {
+    let Some(at) = dense.iter().position(|it| it.0 == place) else { return Ok(None) };
+    let name = |at: usize| dense.get(at).and_then(|it| it.1.name());
+    let token = |at: usize| dense.get(at).map(|it| &it.1.token);
+    let counts = |at: usize| {
+        token(at) == Some(&Token::LParen)
+            && at.checked_sub(1).and_then(name).is_some_and(|it| COUNTS.contains(&it.as_str()))
+    };
+    let Token::SingleQuotedString(value) = &dense[at].1.token else {
+        return match at.checked_sub(1).is_some_and(counts) {
+            true => {
+                Err("which sequence it counts with is not to be seen; name it as a literal, such \
+                         as nextval('orders_id_seq')"
+                    .to_owned())
+            }
+            false => Ok(None),
+        };
+    };
+    let is_class =
+        token(at + 1) == Some(&Token::DoubleColon) && name(at + 2).as_deref() == Some("regclass");
+    if !is_class && !at.checked_sub(1).is_some_and(counts) {
+        return Ok(None);
+    }
+    let refused =
+        || format!("`'{value}'` is not of this file, and no ROLLBACK takes back what counts");
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, value).tokenize_with_location();
+    let tokens = with_text(tokens.map_err(|_| refused())?, value);
+    let parts = self::dense(&tokens);
+    let chain = chain_at(&parts, 0);
+    match chain.names.as_slice() {
+        _ if chain.end != parts.len() => Err(refused()),
+        [_] => Ok(None),
+        [first, _] if Some(first.as_str()) == schema => {
+            let own: String = tokens[parts[2].0..].iter().map(|it| it.text).collect();
+            Ok(Some(dense[at].1.text.replacen(value.as_str(), &own, 1)))
+        }
+        _ => Err(refused()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn installed() -> Installed {
+        let member = |name: &str| ("public".to_owned(), name.to_owned());
+        Installed {
+            extensions: ["uuid-ossp".to_owned(), "citext".to_owned()].into(),
+            members: ["uuid_generate_v4", "citext"].map(member).into(),
+        }
+    }
+
     fn texts(text: &str) -> Vec<String> {
-        let statements = statements(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let statements =
+            statements(text, &installed()).unwrap_or_else(|error| panic!("{error}: {text}"));
         statements.into_iter().map(|statement| statement.text).collect()
     }
 
@@ -251,7 +490,7 @@ mod tests {
         }
         let two =
             "-- a; comment\nCREATE TABLE a (b int); /* another; */ ALTER TABLE a ADD c int;\n";
-        let statements = statements(two).unwrap();
+        let statements = statements(two, &installed()).unwrap();
         assert_eq!(statements.iter().map(|it| it.line).collect::<Vec<_>>(), [2, 2]);
         assert_eq!(statements[1].words, "ALTER TABLE A");
     }
@@ -275,6 +514,69 @@ mod tests {
         );
     }
 
+    /// What pg_dump 15 writes of a table with a serial key, an index and a trigger, shortened.
+    #[test]
+    fn a_serial_column_counts_with_its_own_sequence() {
+        let dump = "CREATE TABLE public.orders (id integer NOT NULL, state public.mood);\n\
+                    CREATE SEQUENCE public.orders_id_seq AS integer START WITH 1;\n\
+                    ALTER TABLE public.orders_id_seq OWNER TO me;\n\
+                    ALTER SEQUENCE public.orders_id_seq OWNED BY public.orders.id;\n\
+                    CREATE VIEW public.v AS SELECT o.id, p.id AS q FROM public.orders o JOIN \
+                    public.orders p ON (o.id = p.id);\n\
+                    ALTER TABLE ONLY public.orders ALTER COLUMN id SET DEFAULT \
+                    nextval('public.orders_id_seq'::regclass);\n\
+                    CREATE TABLE public.\"Odd\" (n int DEFAULT nextval('public.\"Odd_seq\"'));\n";
+        assert_eq!(
+            texts(dump),
+            [
+                "CREATE TABLE orders (id integer NOT NULL, state mood)",
+                "CREATE SEQUENCE orders_id_seq AS integer START WITH 1",
+                "ALTER SEQUENCE orders_id_seq OWNED BY orders.id",
+                "CREATE VIEW v AS SELECT o.id, p.id AS q FROM orders o JOIN orders p ON (o.id = p.id)",
+                "ALTER TABLE ONLY orders ALTER COLUMN id SET DEFAULT nextval('orders_id_seq'::regclass)",
+                "CREATE TABLE \"Odd\" (n int DEFAULT nextval('\"Odd_seq\"'))",
+            ]
+        );
+        let plain = "CREATE SEQUENCE s OWNED BY orders.id";
+        assert_eq!(texts(plain), [plain], "a table, and no schema");
+    }
+
+    #[test]
+    fn what_is_left_out_is_all_that_a_statement_does() {
+        for text in [
+            "ALTER TABLE t RENAME COLUMN owner TO owner_id",
+            "ALTER TABLE t RENAME owner TO owner_id",
+            "ALTER TABLE t RENAME CONSTRAINT owner TO o",
+            "ALTER TABLE t ADD owner text, ADD CHECK (owner <> 'x')",
+        ] {
+            assert_eq!(texts(text), [text]);
+        }
+        let owners = "ALTER TABLE t OWNER TO me; ALTER FUNCTION public.f(int, int) OWNER TO me; \
+                      CREATE TABLE t (a int); ALTER TYPE m OWNER TO \"Me\"";
+        assert_eq!(texts(owners), ["CREATE TABLE t (a int)"]);
+    }
+
+    #[test]
+    fn what_extensions_have_is_used_where_it_is() {
+        let text = "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;\n\
+                    CREATE TABLE public.t (id uuid DEFAULT public.uuid_generate_v4(), b public.citext, \
+                    c public.own)";
+        assert_eq!(
+            texts(text),
+            ["CREATE TABLE t (id uuid DEFAULT public.uuid_generate_v4(), b public.citext, c own)"]
+        );
+    }
+
+    #[test]
+    fn an_index_of_an_empty_table_is_made_in_the_transaction() {
+        let text = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (concurrently)";
+        let statements = statements(text, &installed()).unwrap();
+        assert_eq!(statements[0].text, "CREATE UNIQUE INDEX  IF NOT EXISTS i ON t (concurrently)");
+        assert!(
+            statements[0].note.as_ref().unwrap().starts_with("line 1: the index is made without")
+        );
+    }
+
     #[test]
     fn a_schema_is_found_behind_spaces_and_comments() {
         assert_eq!(texts("CREATE TABLE public . t (a int)"), ["CREATE TABLE   t (a int)"]);
@@ -295,7 +597,18 @@ mod tests {
             ("CREATE TABLE a AS SELECT pg_reload_conf()", "write the columns out"),
             ("CREATE OR REPLACE LANGUAGE plx", "is not run"),
             ("CREATE SCHEMA app", "remove the statement"),
-            ("CREATE EXTENSION citext", "create the extension there yourself"),
+            ("CREATE EXTENSION IF NOT EXISTS hstore", "the database does not have the extension"),
+            (
+                "CREATE TABLE a (b int); ALTER TABLE a ADD CHECK (b > 0), OWNER TO me",
+                "beside other",
+            ),
+            ("CREATE TABLE a (b int); ALTER TABLE a OWNER TO me, ADD c int", "beside other"),
+            ("CREATE TABLE a (b int DEFAULT audit.f())", "nothing in schema `audit`"),
+            ("CREATE TABLE p.a (b int DEFAULT nextval('q.s'::regclass))", "`'q.s'` is not of this"),
+            ("CREATE TABLE a (b int DEFAULT nextval('q.s'))", "`'q.s'` is not of this file"),
+            ("CREATE TABLE p.a (b int DEFAULT nextval(('p.s'::text)::regclass))", "as a literal"),
+            ("CREATE TABLE p.a (b int REFERENCES q.c (d))", "it names `q.c`, and all else"),
+            ("CREATE VIEW p.v AS SELECT q.t.id FROM p.t", "it names `q.t.id`"),
             ("CREATE FUNCTION a . f() RETURNS int; CREATE TABLE b/**/. t (a int)", "`a` and `b`"),
             ("CREATE TABLE begin (atomic int); COMMIT; DROP TABLE users", "`DROP TABLE USERS …`"),
             ("CREATE TABLE t (begin atomic); DROP TABLE users", "`DROP TABLE USERS …`"),
@@ -309,7 +622,7 @@ mod tests {
             ("SELECT 1", "is not run"),
             ("CREATE TABLE a (b text DEFAULT 'x)", "Unterminated string literal"),
         ] {
-            let error = statements(text).expect_err(text);
+            let error = statements(text, &installed()).expect_err(text);
             assert!(error.contains(problem), "{text}: {error}");
         }
     }

@@ -72,7 +72,9 @@ pub(super) async fn make(
     client.batch_execute(&set_path).await.map_err(|error| failed(&error))?;
     begin(client).await?;
     let made = match &settings.source {
-        TableSource::Ddl { file, text } => from_ddl(client, file, text, settings).await?,
+        TableSource::Ddl { file, text } => {
+            from_ddl(client, file, text, settings, &mut notes).await?
+        }
         TableSource::Like { table, triggers } => {
             like(client, table, *triggers, settings, &mut notes).await?
         }
@@ -213,9 +215,13 @@ async fn from_ddl(
     file: &str,
     text: &str,
     settings: &TableSettings,
+    notes: &mut Vec<String>,
 ) -> Result<String, TargetError> {
+    let installed = catalog::installed(client).await.map_err(|error| failed(&error))?;
+    let statements = ddl::statements(text, &installed);
     let statements =
-        ddl::statements(text).map_err(|error| problem("table.ddl", format!("{file}: {error}")))?;
+        statements.map_err(|error| problem("table.ddl", format!("{file}: {error}")))?;
+    notes.extend(statements.iter().filter_map(|it| it.note.clone()));
     for (number, statement) in (1..).zip(&statements) {
         // Prepared, because the server then takes no second statement, whatever was read here as one.
         client.execute(&statement.text, &[]).await.map_err(|error| {
@@ -294,8 +300,8 @@ async fn like(
     own_sequences(client, &name).await?;
     if triggers == Triggers::Copy {
         let query = "SELECT tgname::text, pg_get_triggerdef(oid) FROM pg_trigger \
-                     WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 4 <> 0 \
-                     ORDER BY tgname";
+                     WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled IN ('O', 'A') \
+                       AND tgtype & 4 <> 0 ORDER BY tgname";
         let rows = client.query(query, &[&oid]).await.map_err(|error| failed(&error))?;
         for row in rows {
             let definition: String = row.get(1);

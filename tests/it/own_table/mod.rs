@@ -293,7 +293,44 @@ const ORIGINAL: &str = "CREATE SCHEMA app; CREATE SCHEMA log;
     CREATE TABLE log.entries (note text);
     CREATE FUNCTION app.loud() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN NEW.note := upper(NEW.note); RETURN NEW; END $$;
-    CREATE TRIGGER loud BEFORE INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.loud();";
+    CREATE TRIGGER loud BEFORE INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.loud();
+    CREATE FUNCTION app.never() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'only on a replica'; END $$;
+    CREATE TRIGGER never BEFORE INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.never();
+    ALTER TABLE app.orders ENABLE REPLICA TRIGGER never;";
+
+/// A dump names everything with its schema, also in literals; what the database has under these names
+/// stays as it was, also its sequence, which no ROLLBACK would turn back.
+#[tokio::test]
+async fn a_dump_is_run_beside_what_it_was_made_of() {
+    let place = database().await;
+    let client = place.client().await;
+    let dump = include_str!("dump.sql");
+    let original = dump.lines().filter(|it| !it.starts_with('\\') && !it.contains(" OWNER TO "));
+    client.batch_execute(&original.collect::<Vec<_>>().join("\n")).await.unwrap();
+    let target = own(&place, "table.ddl = \"dump.sql\"\n", dump).await;
+    for strategy in STRATEGIES {
+        check_whole(&target, &cell_of(strategy, "")).await;
+    }
+    target.close().await.unwrap();
+    let counted = "SELECT last_value + is_called::int FROM public.orders_id_seq";
+    assert_eq!(count(&client, counted).await, 1);
+    assert_eq!(count(&client, "SELECT count(*) FROM public.orders").await, 0);
+    for (default, words) in [
+        ("nextval('public.orders_id_seq')", "`'public.orders_id_seq'` is not of this file"),
+        (
+            "nextval('public.orders_id_seq'::regclass)",
+            "`'public.orders_id_seq'` is not of this file",
+        ),
+        ("nextval('16384')", "`'16384'` is not of this file"),
+        ("nextval(16384::oid::regclass)", "name it as a literal"),
+    ] {
+        let text = format!("CREATE TABLE app.a (b bigint DEFAULT {default}, c int)");
+        let problem = refused(&place, "table.ddl = \"it.sql\"\n", &text).await;
+        assert!(problem.contains(words), "{default}: {problem}");
+    }
+    assert_eq!(count(&client, counted).await, 1);
+}
 
 #[tokio::test]
 async fn a_table_like_one_of_the_database_leaves_that_as_it_was() {
