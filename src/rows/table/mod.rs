@@ -262,6 +262,10 @@ mod tests {
             (facts(TypeShape::Numeric { precision: Some(9), scale: 2 }, ColumnKind::Numeric), None),
             (facts(TypeShape::Timestamp { step: 1_000 }, ColumnKind::Timestamp), None),
             (facts(TypeShape::Date, ColumnKind::Date), None),
+            (facts(TypeShape::Real, ColumnKind::Float4), None),
+            (facts(TypeShape::Real, ColumnKind::Float4), Some(Distribution::Scattered)),
+            (facts(TypeShape::DoublePrecision, ColumnKind::Float8), None),
+            (facts(TypeShape::DoublePrecision, ColumnKind::Float8), Some(Distribution::Scattered)),
             (facts(TypeShape::Uuid, ColumnKind::Uuid), None),
             (facts(TypeShape::Bytea, ColumnKind::Bytea), None),
             (facts(TypeShape::Char { length: 9 }, ColumnKind::Text), None),
@@ -280,6 +284,20 @@ mod tests {
             }
             assert_eq!(values.len(), 2_000, "{column:?}");
         }
+    }
+
+    /// At a million, single precision has sixteen values to one.
+    #[test]
+    fn unique_numbers_far_from_zero_are_as_many_as_the_type_has() {
+        let mut column = column("it", facts(TypeShape::Real, ColumnKind::Float4));
+        let bound =
+            |number: f32| vec![Bound { value: number.to_be_bytes().to_vec(), is_inclusive: true }];
+        (column.1.least, column.1.most) = (bound(1e6), bound(1_000_100.0));
+        let rows = TableRows::new(std::slice::from_ref(&column), &[vec![0]]).unwrap();
+        let most = rows.rows_max().unwrap();
+        assert!((300..1_600).contains(&most), "{most}");
+        let values: BTreeSet<_> = (0..most).map(|index| value(&rows, 0, index)).collect();
+        assert_eq!(values.len() as u64, most);
     }
 
     #[test]

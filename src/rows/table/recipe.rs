@@ -274,10 +274,17 @@ impl Recipe<'_> {
             return self.error("no number is within all its bounds; see its CHECKs and `range`");
         }
         let is_single = facts.shape == TypeShape::Real;
-        let steps = if is_single { FLOAT4_STEPS } else { FLOAT8_STEPS };
-        let step = (most - least) / steps as f64;
+        let (steps, epsilon) = match is_single {
+            true => (FLOAT4_STEPS, f64::from(f32::EPSILON)),
+            false => (FLOAT8_STEPS, f64::EPSILON),
+        };
+        // Far from zero the type has fewer values: two steps must not be one of them.
+        let apart = 2.0 * epsilon * least.abs().max(most.abs());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^50")]
+        let steps = if apart == 0.0 { steps } else { steps.min(((most - least) / apart) as u64) };
+        let step = (most - least) / steps.max(1) as f64;
         let open = |bounds: &[Bound]| i128::from(bounds.iter().any(|bound| !bound.is_inclusive));
-        let range = (open(&self.limits.least), i128::from(steps) - open(&self.limits.most));
+        let range = (open(&self.limits.least), i128::from(steps.max(1)) - open(&self.limits.most));
         let scale =
             if is_single { Scale::Float4 { least, step } } else { Scale::Float8 { least, step } };
         let range = if step == 0.0 { (0, 0) } else { range };

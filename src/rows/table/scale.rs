@@ -94,7 +94,14 @@ impl Scale {
             Scale::Int2 => i128::from(i16::from_be_bytes(value.try_into().ok()?)),
             Scale::Int4 | Scale::Date => i128::from(i32::from_be_bytes(value.try_into().ok()?)),
             Scale::Int8 => i128::from(i64::from_be_bytes(value.try_into().ok()?)),
-            Scale::Float4 { .. } | Scale::Float8 { .. } => return None,
+            Scale::Float4 { least, step } => {
+                let bits = f32::from_be_bytes(value.try_into().ok()?);
+                return self.on_grid(f64::from(bits), (least, step), value);
+            }
+            Scale::Float8 { least, step } => {
+                let bits = f64::from_be_bytes(value.try_into().ok()?);
+                return self.on_grid(bits, (least, step), value);
+            }
             Scale::Numeric { digits } => read_numeric(value, digits)?,
             Scale::Micros { step } | Scale::TimeTz { step } => {
                 i128::from(first_eight()?.div_euclid(step))
@@ -108,6 +115,18 @@ impl Scale {
             }
             Scale::Months { step } => i128::from(last_four()?.div_euclid(step)),
         })
+    }
+}
+
+impl Scale {
+    /// The number of a floating-point value, if it is written as just this value.
+    fn on_grid(self, float: f64, (least, step): (f64, f64), value: &[u8]) -> Option<i128> {
+        let number = if step == 0.0 { 0.0 } else { ((float - least) / step).round() };
+        #[expect(clippy::cast_possible_truncation, reason = "what is too large is not written so")]
+        let number = number as i128;
+        let mut written = Vec::new();
+        self.write(number, &mut written);
+        (written == value).then_some(number)
     }
 }
 

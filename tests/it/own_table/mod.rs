@@ -268,6 +268,12 @@ async fn a_table_that_rows_cannot_be_made_for_is_refused_with_the_way_out() {
             "columns = [{ name = \"b\", values = [\"(1,2)\", \"(3,4)\"] }]",
             "CREATE TABLE a (b point)",
         ),
+        ("", "CREATE TABLE a (b real UNIQUE)"),
+        ("", "CREATE TABLE a (b double precision UNIQUE)"),
+        (
+            "columns = [{ name = \"b\", distribution = \"sequential\" }]",
+            "CREATE TABLE a (b double precision, c int)",
+        ),
         (
             "table = { ddl = \"it.sql\", name = \"c\", without_foreign_keys = true }",
             "CREATE TABLE a (b int PRIMARY KEY); CREATE TABLE c (d int REFERENCES a)",
