@@ -65,6 +65,15 @@ pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// What names the server before a scenario's `target.url` is asked, if anything does.
+pub(super) fn outranking(common: &Common) -> anyhow::Result<Option<&'static str>> {
+    Ok(match (&common.url, variable("DATABASE_URL")) {
+        (Some(_), _) => Some("--url"),
+        (None, Some(_)) => Some("DATABASE_URL"),
+        (None, None) => named(common, None)?.map(|_| "PGHOST and the like"),
+    })
+}
+
 fn named(common: &Common, scenario_url: Option<&str>) -> anyhow::Result<Option<ConnectOptions>> {
     let usage = |error: crate::target::postgres::OptionsError| UsageError(error.to_string());
     let url = common

@@ -249,6 +249,40 @@ async fn two_servers_are_two_arms_and_no_password_is_written() {
     assert!(!text.contains(&one.password) && !finished.stdout.contains(&one.password));
 }
 
+/// What the command line or the environment names stands before `target.url`: two scenarios that name
+/// a server each would both run there, and nothing would be compared.
+#[tokio::test]
+async fn two_servers_are_not_silently_one() {
+    let (one, two, desk) = (database().await, database().await, Desk::new());
+    let arms = [("base", &one), ("head", &two)].map(|(arm, place)| {
+        let url = place.url();
+        let scenario =
+            format!("name = \"{arm}\"\ntarget.url = \"{url}\"\n[[cells]]\nname = \"it\"\nstrategy = \"multi_row\"\n");
+        write(&desk, &format!("{arm}.toml"), &scenario)
+    });
+    let check = || {
+        let mut command = batchpilot();
+        command.arg("check").args(&arms).args(SHORT).args(LOOKS).arg("--out").arg(desk.out());
+        command
+    };
+    let (mut by_option, mut by_variable) = (check(), check());
+    by_option.args(["--url", &one.url()]);
+    by_variable.env("DATABASE_URL", one.url());
+    for (command, name) in [(by_option, "--url"), (by_variable, "DATABASE_URL")] {
+        let finished = ended(command).await;
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        let problem = format!("{name} outranks both, so that one server would be checked");
+        assert!(finished.stderr.contains(&problem), "{finished:?}");
+        assert!(!finished.stderr.contains(&one.password), "{finished:?}");
+        assert!(desk.runs().is_empty());
+    }
+    let finished = ended(check()).await;
+    assert!(matches!(finished.code, Some(0 | 10)), "{finished:?}");
+    let record = record_of(&desk, &one).await;
+    assert_ne!(record.arms.base.server, record.arms.head.server);
+    assert_eq!(two.schemas().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn rows_that_the_server_rejects_or_drops_make_a_check_invalid() {
     let place = database().await;

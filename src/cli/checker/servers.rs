@@ -2,7 +2,12 @@
 
 use super::Side;
 use crate::{
-    cli::{args::Common, runner::schema_name, server::Server},
+    cli::{
+        UsageError,
+        args::Common,
+        runner::schema_name,
+        server::{Server, outranking},
+    },
     clock::Time,
     gate::{Arm, Arms},
     plan::Connection,
@@ -52,6 +57,18 @@ struct Key<'a> {
 impl Servers {
     /// Takes the servers that the sides or the command line name; starts private ones if none does.
     pub(super) async fn open(common: &Common, sides: &Arms<Side>) -> anyhow::Result<Servers> {
+        let Arms { base, head } = sides;
+        let is_of_scenarios = !base.is_own_url && !head.is_own_url;
+        if is_of_scenarios
+            && base.url != head.url
+            && let Some(first) = outranking(common)?
+        {
+            let problem = format!(
+                "base and head name different servers (target.url), and {first} outranks both, so that \
+                 one server would be checked against itself; leave {first} out"
+            );
+            return Err(UsageError(problem).into());
+        }
         let mut servers = vec![open(common, &sides.base).await?];
         let mut of = Arms { base: 0, head: 0 };
         if key(common, &sides.base) != key(common, &sides.head) {
