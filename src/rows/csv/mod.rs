@@ -382,6 +382,7 @@ impl Source {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum BadRecord {
     FieldCount { found: usize },
+    InnerQuote,
     Field { column: usize, expected: Expected },
 }
 
@@ -400,6 +401,9 @@ impl Parser {
         columns: &mut [BinaryColumn],
         row: usize,
     ) -> Result<(), BadRecord> {
+        if record.has_inner_quote() {
+            return Err(BadRecord::InnerQuote);
+        }
         if record.field_count() != self.field_count {
             return Err(BadRecord::FieldCount { found: record.field_count() });
         }

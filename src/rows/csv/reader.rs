@@ -279,6 +279,13 @@ impl Reader {
     pub(super) fn is_quoted(&self, index: usize) -> bool {
         quoting(&self.buffer[self.record.clone()], self.delimiter, index).is_quoted
     }
+
+    /// Returns whether a field that does not begin with a quote has one: to `COPY` it opens a quoted
+    /// part, to csv-core it is a character.
+    pub(super) fn has_inner_quote(&self) -> bool {
+        let raw = &self.buffer[self.record.clone()];
+        raw.contains(&QUOTE) && quoting(raw, self.delimiter, usize::MAX).is_inner
+    }
 }
 
 /// What csv-core does not tell of a record.
@@ -287,6 +294,8 @@ struct Quoting {
     is_quoted: bool,
     /// Whether a quote is open at the end; looked for only if there is no such field.
     is_open: bool,
+    /// Whether a quote stands within a field that is not in quotes, up to the one that was asked for.
+    is_inner: bool,
 }
 
 /// Goes through a record as csv-core does.
@@ -298,8 +307,9 @@ fn quoting(raw: &[u8], delimiter: u8, wanted: usize) -> Quoting {
         /// Behind a quote within quotes: it is doubled, or the last.
         Quote,
     }
-    let (mut state, mut field, mut is_quoted) = (State::Start, 0, false);
+    let (mut state, mut field, mut is_quoted, mut is_inner) = (State::Start, 0, false, false);
     for &byte in raw {
+        is_inner |= matches!((&state, byte), (State::Plain, QUOTE));
         state = match (state, byte) {
             (State::Start, QUOTE) => {
                 is_quoted = true;
@@ -309,7 +319,7 @@ fn quoting(raw: &[u8], delimiter: u8, wanted: usize) -> Quoting {
             (State::Quoted, _) | (State::Quote, QUOTE) => State::Quoted,
             (_, byte) if byte == delimiter => {
                 if field == wanted {
-                    return Quoting { is_quoted, is_open: false };
+                    return Quoting { is_quoted, is_open: false, is_inner };
                 }
                 (field, is_quoted) = (field + 1, false);
                 State::Start
@@ -317,7 +327,7 @@ fn quoting(raw: &[u8], delimiter: u8, wanted: usize) -> Quoting {
             _ => State::Plain,
         };
     }
-    Quoting { is_quoted, is_open: matches!(state, State::Quoted) }
+    Quoting { is_quoted, is_open: matches!(state, State::Quoted), is_inner }
 }
 
 fn count(bytes: &[u8], wanted: u8) -> u64 {

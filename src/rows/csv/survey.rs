@@ -242,6 +242,10 @@ impl<'a> Survey<'a> {
                 let (expected, found) = (fields(self.parser.field_count), fields(*found));
                 format!("{place}: {found}; expected {expected}")
             }
+            BadRecord::InnerQuote => format!(
+                "{place}: a quote within a field that does not begin with one; expected the whole field in \
+                 quotes, and each quote of its text doubled"
+            ),
             BadRecord::Field { column, expected } => {
                 let column = &self.parser.columns[*column];
                 let (name, sql_type) = (&column.name, &column.facts.sql_type.name);
