@@ -91,7 +91,7 @@ async fn every_type_goes_in_by_every_strategy() {
     check_every_strategy(&database().await).await;
 }
 
-/// The oldest and the newest major version that batchpilot knows, where they are installed.
+/// The oldest and the newest major version that batchpilot knows.
 #[tokio::test]
 async fn every_type_goes_into_other_major_versions() {
     for major in [14, 18] {
