@@ -90,6 +90,15 @@ pub fn write_within(
     write_section(columns, "Notes", &record.notes, out)
 }
 
+/// What was compared, in a few words.
+pub(super) fn title(record: &CheckRecord) -> String {
+    let (base, head) = (&record.arms.base.label, &record.arms.head.label);
+    match record.comparison {
+        Comparison::Null(_) => format!("{base} against itself"),
+        _ => format!("{head} against {base}"),
+    }
+}
+
 /// What was compared, and on what.
 pub(super) fn subject(record: &CheckRecord) -> Vec<String> {
     let (base, head) = (&record.arms.base, &record.arms.head);

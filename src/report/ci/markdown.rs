@@ -9,7 +9,7 @@ use super::{NotRun, change, limits, percent};
 use crate::{
     gate::{Conclusion, Judgement, Session},
     record::{CellCheck, CheckRecord},
-    report::check::{ran, subject, typical},
+    report::check::{ran, subject, title, typical},
     stats::format::number,
     verdict::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
 };
@@ -60,8 +60,8 @@ pub fn write_not_run(not_run: &NotRun<'_>, out: &mut dyn Write) -> io::Result<()
 
 fn text(record: &CheckRecord, verdict: &CheckVerdict) -> String {
     let mark = mark(verdict.conclusion);
-    let (word, name) = (verdict.conclusion.word(), escaped(&record.name));
-    let mut text = format!("## {mark} {word}: batchpilot check, {name}\n\n");
+    let (word, title) = (verdict.conclusion.word(), escaped(&title(record)));
+    let mut text = format!("## {mark} {word}: batchpilot check of {title}\n\n");
     text.push_str(&format!("**{word}**: {}.\n\n", escaped(&verdict.headline)));
     if record.is_simulated() {
         text.push_str("**SIMULATED**: no number here was measured on a database.\n\n");

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     gate::{Conclusion, Confirmation, Finding, Inspection, Judgement, Metric, WarmUp},
-    record::{ArmRecord, CheckRecord, Comparison},
+    record::{ArmRecord, CheckRecord},
     report::{
-        check::{ran, typical},
+        check::{ran, title, typical},
         ci::{change, limits, percent},
     },
     stats::format::number,
@@ -105,14 +105,6 @@ pub(in crate::report) fn page(
     };
     let rendered = environment().render_str(TEMPLATE, page);
     rendered.expect("the template names what a page has")
-}
-
-fn title(record: &CheckRecord) -> String {
-    let (base, head) = (&record.arms.base.label, &record.arms.head.label);
-    match record.comparison {
-        Comparison::Null(_) => format!("{base} against itself"),
-        _ => format!("{head} against {base}"),
-    }
 }
 
 fn badge(conclusion: Conclusion) -> Badge {
