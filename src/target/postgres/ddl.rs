@@ -28,6 +28,18 @@ pub(super) struct Statement {
 /// Words that stand before a dot and are no schema of the file's.
 const NO_SCHEMA: [&str; 4] = ["new", "old", "pg_catalog", "information_schema"];
 
+/// Words behind which a name is a table's, to which something is done or which a row may be held
+/// against. Not LIKE: it only reads a structure, and what is copied with it is looked at when it is made.
+const TABLE_FOLLOWS: [&str; 7] =
+    ["REFERENCES", "INHERIT", "OF", "PARTITION", "UPDATE", "INTO", "ONLY"];
+
+/// Settings that say what a table is like, and their values that change nothing.
+const OF_TABLES: [(&str, &str); 3] = [
+    ("DEFAULT_TABLE_ACCESS_METHOD", "heap"),
+    ("DEFAULT_TABLESPACE", ""),
+    ("DEFAULT_TOAST_COMPRESSION", "pglz"),
+];
+
 /// Functions whose first argument names a sequence, and that no ROLLBACK takes back.
 const COUNTS: [&str; 3] = ["nextval", "currval", "setval"];
 
@@ -66,8 +78,15 @@ pub(super) fn statements(text: &str, installed: &Installed) -> Result<Vec<Statem
     for (line, part) in &wanted {
         own_schema(part, &mut schema).map_err(|problem| format!("line {line}: {problem}"))?;
     }
+    // What the file makes goes before what an extension has by the same name.
+    let made = wanted.iter().filter_map(|(_, part)| object(&dense(part)));
+    let made: BTreeSet<Vec<String>> = made.map(|it| it.names).collect();
+    let is_installed = |names: &[String]| {
+        let [first, second] = names else { return false };
+        installed.members.contains(&(first.clone(), second.clone())) && !made.contains(names)
+    };
     let statement = |(line, part): (u64, &[Part<'_>])| {
-        let text = written(part, schema.as_deref(), installed);
+        let text = written(part, schema.as_deref(), &is_installed);
         let text = text.map_err(|problem| format!("line {line}: {problem}"))?;
         let words = words(part).into_iter().take(3).collect::<Vec<_>>().join(" ");
         let note = concurrently(part).map(|_| {
@@ -170,8 +189,13 @@ fn is_wanted(part: &[Part<'_>], installed: &Installed) -> Result<bool, String> {
     }
     let has = |phrase: &[&str]| words.windows(phrase.len()).any(|it| it == phrase);
     match words.as_slice() {
+        ["SET", ..] if shapes_tables(part) => refused(
+            "tables would be made by it, and batchpilot makes them as the server does; remove the \
+             statement, and say it where the table is made",
+        ),
         ["SET" | "BEGIN" | "COMMIT" | "START" | "GRANT" | "REVOKE" | "ANALYZE" | "COMMENT", ..]
         | ["SELECT", "PG_CATALOG", "SET_CONFIG", ..] => Ok(false),
+        ["ALTER", "DEFAULT", "PRIVILEGES", ..] => Ok(false),
         ["ALTER", ..] if changes_owner(part)? => Ok(false),
         ["ALTER", ..] if has(&["SET", "SCHEMA"]) => {
             refused("it would leave batchpilot's schema; remove the statement")
@@ -204,6 +228,20 @@ fn is_wanted(part: &[Part<'_>], installed: &Installed) -> Result<bool, String> {
         | ["ALTER", "TABLE" | "SEQUENCE" | "TYPE" | "DOMAIN" | "INDEX", ..] => Ok(true),
         _ => refused("only CREATE and ALTER of tables and what belongs to them are"),
     }
+}
+
+/// Returns whether a SET changes what tables are like that are made behind it.
+fn shapes_tables(part: &[Part<'_>]) -> bool {
+    let dense = dense(part);
+    let Some((_, value)) = dense.last() else { return false };
+    let value = match &value.token {
+        Token::SingleQuotedString(value) => value.to_lowercase(),
+        _ => value.name().unwrap_or_default(),
+    };
+    let is_other = |(name, usual): &(&str, &str)| {
+        dense.iter().any(|it| it.1.is_word(name)) && value != *usual && value != "default"
+    };
+    OF_TABLES.iter().any(is_other)
 }
 
 /// Returns whether an owner is all that a statement changes.
@@ -367,27 +405,30 @@ fn own_schema(part: &[Part<'_>], known: &mut Option<String>) -> Result<(), Strin
 fn written(
     part: &[Part<'_>],
     schema: Option<&str>,
-    installed: &Installed,
+    is_installed: &impl Fn(&[String]) -> bool,
 ) -> Result<String, String> {
     let dense = dense(part);
+    let inherits = dense.iter().position(|it| it.1.is_word("INHERITS")).unwrap_or(dense.len());
     let mut left_out: Vec<usize> = concurrently(part).into_iter().collect();
     for chain in chains(&dense) {
-        let (first, second) = (&chain.names[0], &chain.names[1]);
-        let is_installed = installed.members.contains(&(first.clone(), second.clone()));
-        if is_installed || NO_SCHEMA.contains(&first.as_str()) {
+        let first = &chain.names[0];
+        if is_installed(&chain.names[..2]) || NO_SCHEMA.contains(&first.as_str()) {
             continue;
         }
         if schema == Some(first.as_str()) {
             left_out.extend(dense[chain.start..chain.start + 2].iter().map(|it| it.0));
             continue;
         }
-        let before = chain.start.checked_sub(1).and_then(|at| dense.get(at));
+        let is = |back: usize, words: &[&str]| {
+            let token = chain.start.checked_sub(back).and_then(|at| dense.get(at));
+            token.is_some_and(|(_, token)| words.iter().any(|it| token.is_word(it)))
+        };
+        let is_table = inherits < chain.start
+            || is(1, &TABLE_FOLLOWS)
+            || is(1, &["FROM"]) && is(2, &["DELETE"]);
         let is_called = dense.get(chain.end).is_some_and(|it| it.1.token == Token::LParen);
         // `OWNED BY` and expressions name columns of tables.
-        if 3 <= chain.names.len()
-            || is_called
-            || before.is_some_and(|it| it.1.is_word("REFERENCES"))
-        {
+        if 3 <= chain.names.len() || is_called || is_table {
             let names = chain.names.join(".");
             return Err(match schema {
                 Some(known) => format!(
@@ -450,7 +491,8 @@ fn sequence(
         [_] => Ok(None),
         [first, _] if Some(first.as_str()) == schema => {
             let own: String = tokens[parts[2].0..].iter().map(|it| it.text).collect();
-            Ok(Some(dense[at].1.text.replacen(value.as_str(), &own, 1)))
+            let written = |name: &str| name.replace('\'', "''");
+            Ok(Some(dense[at].1.text.replacen(&written(value), &written(&own), 1)))
         }
         _ => Err(refused()),
     }
@@ -498,6 +540,8 @@ mod tests {
     #[test]
     fn a_dump_of_one_schema_is_run_without_its_name() {
         let dump = "\\restrict abc\nSET statement_timeout = 0;\n\
+                    SET default_tablespace = '';\nSET default_table_access_method = heap;\n\
+                    ALTER DEFAULT PRIVILEGES FOR ROLE me IN SCHEMA public GRANT ALL ON TABLES TO me;\n\
                     SELECT pg_catalog.set_config('search_path', '', false);\n\
                     CREATE TABLE public.orders (id bigint NOT NULL, at pg_catalog.timestamptz);\n\
                     ALTER TABLE public.orders OWNER TO me;\n\
@@ -525,7 +569,8 @@ mod tests {
                     public.orders p ON (o.id = p.id);\n\
                     ALTER TABLE ONLY public.orders ALTER COLUMN id SET DEFAULT \
                     nextval('public.orders_id_seq'::regclass);\n\
-                    CREATE TABLE public.\"Odd\" (n int DEFAULT nextval('public.\"Odd_seq\"'));\n";
+                    CREATE TABLE public.\"Odd\" (n int DEFAULT nextval('public.\"Odd_seq\"'), \
+                    m int DEFAULT nextval('public.\"o''x\"'::regclass));\n";
         assert_eq!(
             texts(dump),
             [
@@ -534,7 +579,8 @@ mod tests {
                 "ALTER SEQUENCE orders_id_seq OWNED BY orders.id",
                 "CREATE VIEW v AS SELECT o.id, p.id AS q FROM orders o JOIN orders p ON (o.id = p.id)",
                 "ALTER TABLE ONLY orders ALTER COLUMN id SET DEFAULT nextval('orders_id_seq'::regclass)",
-                "CREATE TABLE \"Odd\" (n int DEFAULT nextval('\"Odd_seq\"'))",
+                "CREATE TABLE \"Odd\" (n int DEFAULT nextval('\"Odd_seq\"'), m int DEFAULT \
+                 nextval('\"o''x\"'::regclass))",
             ]
         );
         let plain = "CREATE SEQUENCE s OWNED BY orders.id";
@@ -565,6 +611,8 @@ mod tests {
             texts(text),
             ["CREATE TABLE t (id uuid DEFAULT public.uuid_generate_v4(), b public.citext, c own)"]
         );
+        let own = "CREATE TABLE public.citext (a int); CREATE INDEX ON public.citext (a)";
+        assert_eq!(texts(own), ["CREATE TABLE citext (a int)", "CREATE INDEX ON citext (a)"]);
     }
 
     #[test]
@@ -608,6 +656,20 @@ mod tests {
             ("CREATE TABLE a (b int DEFAULT nextval('q.s'))", "`'q.s'` is not of this file"),
             ("CREATE TABLE p.a (b int DEFAULT nextval(('p.s'::text)::regclass))", "as a literal"),
             ("CREATE TABLE p.a (b int REFERENCES q.c (d))", "it names `q.c`, and all else"),
+            ("CREATE TABLE p.a (c int) INHERITS (p.b, app.b)", "it names `app.b`, and all else"),
+            ("CREATE TABLE a PARTITION OF app.b DEFAULT", "it names `app.b`"),
+            ("CREATE TABLE p.a (c int); ALTER TABLE p.a INHERIT app.b", "line 1: it names `app.b`"),
+            ("CREATE TABLE p.a (c int); ALTER TABLE p.a ATTACH PARTITION app.b DEFAULT", "`app.b`"),
+            (
+                "CREATE FUNCTION p.f() RETURNS void BEGIN ATOMIC UPDATE app.b SET c = 1; END",
+                "it names `app.b`",
+            ),
+            (
+                "CREATE FUNCTION p.f() RETURNS void BEGIN ATOMIC DELETE FROM app.b; END",
+                "it names `app.b`",
+            ),
+            ("SET default_toast_compression = 'lz4'; CREATE TABLE a (b int)", "is not run: tables"),
+            ("SET default_tablespace TO fast; CREATE TABLE a (b int)", "is not run: tables"),
             ("CREATE VIEW p.v AS SELECT q.t.id FROM p.t", "it names `q.t.id`"),
             ("CREATE FUNCTION a . f() RETURNS int; CREATE TABLE b/**/. t (a int)", "`a` and `b`"),
             ("CREATE TABLE begin (atomic int); COMMIT; DROP TABLE users", "`DROP TABLE USERS …`"),

@@ -229,7 +229,8 @@ async fn from_ddl(
                 Some(code) if *code == SqlState::UNDEFINED_FUNCTION
                     || *code == SqlState::UNDEFINED_OBJECT =>
                 {
-                    "; only what this file makes, and what PostgreSQL comes with, is to be seen here"
+                    "; only what this file makes, and what PostgreSQL comes with, is to be seen here; what an \
+                     extension has, with its schema, such as public.citext"
                 }
                 _ => "",
             };
@@ -459,8 +460,9 @@ const IS_OWN: &str = "CASE WHEN age($x) <= age(pg_current_xact_id()::xid) \
           + age(pg_current_xact_id()::xid) - age($x))::text::xid8) = 'in progress' \
      ELSE false END";
 
-/// Refuses what took more than a reader's lock on a table or sequence outside of the schema, or made
-/// or changed a function or type there, which takes no lock that is shown.
+/// Refuses what took more than a reader's lock on a table or sequence outside of the schema, made or
+/// changed a function or type there, which takes no lock that is shown, or made a default that would
+/// count with a sequence there.
 pub(super) async fn refuse_traces_outside(
     client: &Client,
     schema: &str,
@@ -470,15 +472,22 @@ pub(super) async fn refuse_traces_outside(
     let (function, data_type) = (is_own("p.xmin"), is_own("t.xmin"));
     let (label, constraint) = (is_own("e.xmin"), is_own("c.xmin"));
     let query = format!(
-        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l \
+        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname), c.relkind = 'S' FROM pg_locks l \
          JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' \
            AND l.mode <> 'AccessShareLock' AND n.nspname <> $1 \
            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-         UNION SELECT p.oid::regprocedure::text FROM pg_proc p \
+         UNION SELECT format('%I.%I', n.nspname, s.relname), false FROM pg_attrdef ad \
+         JOIN pg_class c ON c.oid = ad.adrelid \
+         JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = ad.oid \
+                         AND d.refclassid = 'pg_class'::regclass \
+         JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
+         JOIN pg_namespace n ON n.oid = s.relnamespace \
+         WHERE c.relnamespace = quote_ident($1)::regnamespace AND n.nspname <> $1 \
+         UNION SELECT p.oid::regprocedure::text, false FROM pg_proc p \
          JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE {function} AND n.nspname <> $1 \
-         UNION SELECT t.oid::regtype::text FROM pg_type t \
+         UNION SELECT t.oid::regtype::text, false FROM pg_type t \
          JOIN pg_namespace n ON n.oid = t.typnamespace \
          WHERE n.nspname NOT IN ($1, 'pg_toast') AND \
                ({data_type} \
@@ -494,8 +503,16 @@ pub(super) async fn refuse_traces_outside(
     }
     drop(client.batch_execute("ROLLBACK").await);
     let names = names.join(", ");
+    let counted: Vec<String> = rows.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect();
+    let changed = match counted.as_slice() {
+        [] => String::new(),
+        counted => format!(
+            " but for {}: numbers were drawn, and no ROLLBACK takes them back",
+            counted.join(", ")
+        ),
+    };
     let problem = format!(
-        "{who} would write to {names}, outside of batchpilot's own schema; nothing was changed"
+        "{who} would write to {names}, outside of batchpilot's own schema; nothing was changed{changed}"
     );
     Err(TargetError::Table { key: None, problem })
 }

@@ -335,7 +335,22 @@ async fn a_dump_is_run_beside_what_it_was_made_of() {
         let problem = refused(&place, "table.ddl = \"it.sql\"\n", &text).await;
         assert!(problem.contains(words), "{default}: {problem}");
     }
+    // Defaults that the server copies are not to be seen in the text, and must not be tried.
+    let text = "CREATE TABLE a (LIKE public.orders INCLUDING ALL)";
+    let problem = refused(&place, "table.ddl = \"it.sql\"\n", text).await;
+    let words = "the DDL would write to public.orders_id_seq, outside of batchpilot's own schema; \
+                 nothing was changed";
+    assert!(problem.ends_with(words), "{problem}");
     assert_eq!(count(&client, counted).await, 1);
+    // A function's body is not looked into: what it counts with is found by what it does.
+    let text = "CREATE TABLE a (b bigint);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.b := nextval('public.orders_id_seq'); RETURN NEW; END $$;
+        CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION f();";
+    let problem = refused(&place, "table.ddl = \"it.sql\"\n", text).await;
+    let words = "nothing was changed but for public.orders_id_seq: numbers were drawn";
+    assert!(problem.contains(words), "{problem}");
+    assert!(1 < count(&client, counted).await);
 }
 
 #[tokio::test]
