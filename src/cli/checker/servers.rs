@@ -59,7 +59,9 @@ impl Servers {
     pub(super) async fn open(common: &Common, sides: &Arms<Side>) -> anyhow::Result<Servers> {
         let Arms { base, head } = sides;
         let is_of_scenarios = !base.is_own_url && !head.is_own_url;
+        let both_name_one = base.url.is_some() && head.url.is_some();
         if is_of_scenarios
+            && both_name_one
             && base.url != head.url
             && let Some(first) = outranking(common)?
         {
