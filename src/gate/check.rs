@@ -131,6 +131,13 @@ impl Check {
         &self.sessions
     }
 
+    /// The session whose numbers are to be shown: the last that a look was taken at; the first, if none
+    /// was.
+    pub fn session_shown(&self) -> &Session {
+        let looked_at = self.sessions.iter().rfind(|it| !it.inspections().is_empty());
+        looked_at.unwrap_or(&self.sessions[0])
+    }
+
     /// What is to be said, at the end or where it was stopped. What makes numbers lie outweighs all
     /// that they say. Pairs between two looks decide nothing.
     pub fn outcome(&self, evidence: &Evidence, options: &Options) -> Outcome {

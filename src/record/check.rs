@@ -280,16 +280,7 @@ impl CellCheck {
     /// Says anew what follows from pairs and evidence.
     pub fn judge(&mut self, options: &Options) {
         self.outcome = self.check.outcome(&self.evidence, options);
-        let session = self.check.sessions().last().expect("a check has a session");
-        self.advice = Advice::of(session, options);
-    }
-}
-
-impl CellCheck {
-    /// Whether all that is wrong with it is that it ended too soon.
-    fn is_cut_off(&self) -> bool {
-        let is_too_few = |fault: &Fault| matches!(fault, Fault::TooFewPairs { .. });
-        matches!(&self.outcome, Outcome::Invalid(faults) if faults.iter().all(is_too_few))
+        self.advice = Advice::of(self.check.session_shown(), options);
     }
 }
 
@@ -313,14 +304,28 @@ impl CheckRecord {
     /// One that did not run to its end is no PASS: what it would have found, nobody knows. The cell in
     /// which it ended does not take away what another one has proven.
     pub fn conclusion(&self) -> Conclusion {
-        let worst = |of: &dyn Fn(&&CellCheck) -> bool| {
-            self.cells.iter().filter(of).map(|cell| cell.outcome.conclusion()).max()
-        };
-        if self.complete && self.cells_missing().next().is_none() {
-            return worst(&|_| true).unwrap_or(Conclusion::Invalid);
-        }
-        let told = worst(&|cell| !cell.is_cut_off());
-        told.map_or(Conclusion::Invalid, |it| it.max(Conclusion::Inconclusive))
+        let worst = self.cells.iter().map(|cell| self.conclusion_of(cell)).max();
+        let worst = worst.unwrap_or(Conclusion::Invalid);
+        if self.ran_to_its_end() { worst } else { worst.max(Conclusion::Inconclusive) }
+    }
+
+    /// What a cell of this check says in one word.
+    pub fn conclusion_of(&self, cell: &CellCheck) -> Conclusion {
+        if self.is_cut_off(cell) { Conclusion::Inconclusive } else { cell.outcome.conclusion() }
+    }
+
+    /// Whether the check ended in this cell, after others, and so soon that nothing else is wrong
+    /// with it.
+    pub fn is_cut_off(&self, cell: &CellCheck) -> bool {
+        let is_too_few = |fault: &Fault| matches!(fault, Fault::TooFewPairs { .. });
+        !self.ran_to_its_end()
+            && 1 < self.cells.len()
+            && self.cells.last().is_some_and(|last| last.cell == cell.cell)
+            && matches!(&cell.outcome, Outcome::Invalid(faults) if faults.iter().all(is_too_few))
+    }
+
+    fn ran_to_its_end(&self) -> bool {
+        self.complete && self.cells_missing().next().is_none()
     }
 
     /// The names of the cells that were not begun.

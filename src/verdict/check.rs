@@ -40,7 +40,7 @@ pub struct CheckedCell {
     pub conclusion: Conclusion,
     /// What the word means here, in a sentence.
     pub sentence: String,
-    /// Of the last session: first what is gated, then the p99 latency.
+    /// Of the last session that was looked at: first what is gated, then the p99 latency.
     pub metrics: Vec<CheckedMetric>,
     /// How it came to that, in sentences: sessions, looks, what would have been seen.
     pub reasons: Vec<String>,
@@ -65,7 +65,7 @@ pub struct CheckedMetric {
     pub detectable: Option<f64>,
 }
 
-/// What follows for a metric from all sessions of its cell.
+/// What follows for a metric from all sessions of its cell, of which one may be under way.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -157,7 +157,10 @@ impl CheckVerdict {
 /// What the word means here, in a sentence.
 fn headline(record: &CheckRecord, conclusion: Conclusion, cells: &[CheckedCell]) -> String {
     let all = record.arms.base.plan.cells.len();
-    match cells.iter().find(|cell| cell.conclusion == conclusion) {
+    // What ended the check says nothing about a cell.
+    let is_told =
+        |name: &str| record.cells.iter().any(|it| it.name == name && !record.is_cut_off(it));
+    match cells.iter().find(|cell| cell.conclusion == conclusion && is_told(&cell.name)) {
         Some(only) if all == 1 => only.sentence.clone(),
         Some(_) if conclusion == Conclusion::Pass => {
             format!("head is not slower than base in any of {all} cells")
@@ -192,10 +195,10 @@ fn bounds(metric: Metric, options: &Options) -> Option<Bounds> {
 
 fn checked(cell: &CellCheck, record: &CheckRecord) -> CheckedCell {
     let options = &record.options;
-    let session = cell.check.sessions().last().expect("a check has a session");
+    let is_cut_off = record.is_cut_off(cell);
     let metrics = [Metric::RowsPerS, Metric::LatencyP95, Metric::LatencyP99];
     let metrics: Vec<CheckedMetric> =
-        metrics.into_iter().filter_map(|it| metric(it, cell, session, options)).collect();
+        metrics.into_iter().filter_map(|it| metric(it, cell, is_cut_off, options)).collect();
     let mut reasons = reasons(cell);
     if metrics.iter().any(is_off_the_quotient) {
         reasons.push(
@@ -206,8 +209,8 @@ fn checked(cell: &CellCheck, record: &CheckRecord) -> CheckedCell {
     }
     CheckedCell {
         name: cell.name.clone(),
-        conclusion: cell.outcome.conclusion(),
-        sentence: sentence(cell, options),
+        conclusion: record.conclusion_of(cell),
+        sentence: sentence(cell, is_cut_off, options),
         metrics,
         reasons,
     }
@@ -223,9 +226,10 @@ fn is_off_the_quotient(metric: &CheckedMetric) -> bool {
 fn metric(
     metric: Metric,
     cell: &CellCheck,
-    session: &Session,
+    is_cut_off: bool,
     options: &Options,
 ) -> Option<CheckedMetric> {
+    let session = cell.check.session_shown();
     let of = |arm: Arm| {
         let block = |pair: &crate::gate::Pair| match arm {
             Arm::Base => metric.of(&pair.base),
@@ -242,13 +246,16 @@ fn metric(
         head: of(Arm::Head),
         ratio: session.running(metric)?,
         bounds: bounds(metric, options),
-        standing: Standing::of(metric, cell, options),
+        standing: match Standing::of(metric, cell, options) {
+            Standing::Invalid if is_cut_off => Standing::NoLook,
+            standing => standing,
+        },
         detectable: finding.and_then(|it| it.detectable),
     })
 }
 
 /// Says what the outcome of a cell means.
-fn sentence(cell: &CellCheck, options: &Options) -> String {
+fn sentence(cell: &CellCheck, is_cut_off: bool, options: &Options) -> String {
     let sessions = cell.check.sessions();
     let last = sessions.last().expect("a check has a session");
     let pairs = last.pairs().len();
@@ -256,7 +263,14 @@ fn sentence(cell: &CellCheck, options: &Options) -> String {
         let ratio = session.running(metric).map(times).unwrap_or_default();
         format!("{} {ratio}", metric.words())
     };
+    let failed_first = || {
+        let first = &sessions[0];
+        let ratios: Vec<String> = first.failed().iter().map(|it| ratio(first, *it)).collect();
+        format!("a first session failed ({})", ratios.join(", "))
+    };
+    let stopped = format!("stopped after {pairs} pairs, before it could say anything");
     match &cell.outcome {
+        _ if is_cut_off => stopped,
         Outcome::Pass => {
             let gated = [Metric::RowsPerS, Metric::LatencyP95];
             let most = gated.into_iter().filter_map(|metric| {
@@ -278,17 +292,17 @@ fn sentence(cell: &CellCheck, options: &Options) -> String {
             format!("{pairs} pairs prove neither that head is slower nor that it is not")
         }
         Outcome::Inconclusive(Undecided::NotReproduced) => {
-            let first = &sessions[0];
-            let ratios: Vec<String> = first.failed().iter().map(|it| ratio(first, *it)).collect();
             format!(
-                "a first session failed ({}), and a fresh one did not: what it saw lay in the \
-                 session, or is too small to be seen twice",
-                ratios.join(", ")
+                "{}, and a fresh one did not: what it saw lay in the session, or is too small to be \
+                 seen twice",
+                failed_first()
             )
         }
-        Outcome::Inconclusive(Undecided::Stopped) => {
-            format!("stopped after {pairs} pairs, before it could say anything")
-        }
+        Outcome::Inconclusive(Undecided::Stopped) if 1 < sessions.len() => format!(
+            "{}, and the one that was to confirm it was stopped after {pairs} pairs",
+            failed_first()
+        ),
+        Outcome::Inconclusive(Undecided::Stopped) => stopped,
         Outcome::Invalid(faults) => {
             let faults: Vec<String> = faults.iter().map(|it| fault(it, cell, options)).collect();
             faults.join("; ")
@@ -337,8 +351,9 @@ fn reasons(cell: &CellCheck) -> Vec<String> {
     let sessions = cell.check.sessions();
     if let [first, second] = sessions {
         let of = |session: &Session| {
-            let ratio = session.running(Metric::RowsPerS).map(times).unwrap_or_default();
-            format!("{} pairs, rows/s {ratio}", session.pairs().len())
+            let ratio = session.running(Metric::RowsPerS).map(times);
+            let ratio = ratio.map(|it| format!(", rows/s {it}")).unwrap_or_default();
+            format!("{} pairs{ratio}", session.pairs().len())
         };
         reasons.push(format!(
             "First session: {}. Second, with new connections and tables, the other arm's first: {}.",
@@ -346,8 +361,7 @@ fn reasons(cell: &CellCheck) -> Vec<String> {
             of(second)
         ));
     }
-    let last = sessions.last().expect("a check has a session");
-    if let Some(inspection) = last.inspections().last() {
+    if let Some(inspection) = cell.check.session_shown().inspections().last() {
         let seen = inspection.findings.iter().filter_map(|finding| {
             let share = percent(finding.detectable?);
             Some(match finding.metric {

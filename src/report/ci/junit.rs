@@ -217,7 +217,7 @@ fn status(cell: &CellCheck, checked: &CheckedCell, metric: &CheckedMetric) -> St
     let message =
         || clean(&format!("{} {}: {}", metric.metric.words(), change(metric), checked.sentence));
     match &cell.outcome {
-        Outcome::Invalid(_) => other(checked, ""),
+        Outcome::Invalid(_) => other(checked, &checked.sentence),
         Outcome::Fail(metrics) if metrics.contains(&metric.metric) => {
             Status::Other("failure", "regression", message())
         }
@@ -228,10 +228,9 @@ fn status(cell: &CellCheck, checked: &CheckedCell, metric: &CheckedMetric) -> St
 
 /// What the whole cell says.
 fn other(checked: &CheckedCell, because: &str) -> Status {
-    let message = if because.is_empty() { &checked.sentence } else { because };
     match checked.conclusion {
         Conclusion::Invalid => Status::Other("error", "invalid", clean(&checked.sentence)),
-        _ => Status::Other("skipped", "inconclusive", clean(message)),
+        _ => Status::Other("skipped", "inconclusive", clean(because)),
     }
 }
 
