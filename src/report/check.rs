@@ -170,19 +170,14 @@ pub(super) fn ran(record: &CheckRecord, cell: &CheckedCell) -> Vec<String> {
 
 /// The setting of a cell, and what else differs from another arm's.
 fn setting(cell: &CellPlan, other: &CellPlan) -> String {
-    let mut words = format!(
+    let words = format!(
         "{}, {} rows an operation, {} workers",
         cell.strategy.name(),
         settings::batch_rows(cell),
         settings::workers(cell)
     );
-    if cell.transaction != other.transaction {
-        words.push_str(&format!(", {}", settings::transaction(cell.transaction)));
-    }
-    if cell.pool.size_max != other.pool.size_max {
-        words.push_str(&format!(", {} sessions in the pool", cell.pool.size_max));
-    }
-    words
+    let differing = settings::differing(cell, other).into_iter();
+    std::iter::once(words).chain(differing).collect::<Vec<_>>().join(", ")
 }
 
 fn table(metrics: &[CheckedMetric]) -> Table {

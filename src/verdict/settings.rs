@@ -1,7 +1,7 @@
 //! Settings as sentences and tables name them: in the words of a scenario file.
 
 use crate::{
-    plan::{CellPlan, Pace, Stop, Transaction},
+    plan::{CellPlan, OnError, Pace, Stop, Transaction},
     stats::format::number,
 };
 
@@ -30,6 +30,48 @@ pub(crate) fn workers(cell: &CellPlan) -> String {
         Some((low, high)) if low != high => format!("{low}..{high}"),
         _ => cell.workers.to_string(),
     }
+}
+
+/// Settings of a cell, beside strategy, batch rows and workers, that differ from another's.
+pub(crate) fn differing(cell: &CellPlan, other: &CellPlan) -> Vec<String> {
+    let milliseconds = |it: u64| format!("{} ms", number(it as f64));
+    let (pool, pool_of_other) = (cell.pool, other.pool);
+    let is_or_not = |is: bool, word: &str| if is { word.to_owned() } else { format!("not {word}") };
+    let all = [
+        (cell.transaction != other.transaction, transaction(cell.transaction)),
+        (cell.returning != other.returning, is_or_not(cell.returning, "returning")),
+        (cell.prepared != other.prepared, is_or_not(cell.prepared, "prepared")),
+        (cell.pace != other.pace, pace(cell.pace)),
+        (cell.stop != other.stop, stop(cell.stop)),
+        (
+            cell.on_error != other.on_error,
+            match cell.on_error {
+                OnError::FailFast => "fail_fast".to_owned(),
+                OnError::Collect => "collect".to_owned(),
+            },
+        ),
+        (
+            pool.size_max != pool_of_other.size_max,
+            format!("{} sessions in the pool", pool.size_max),
+        ),
+        (pool.idle_min != pool_of_other.idle_min, format!("{} idle sessions kept", pool.idle_min)),
+        (
+            pool.idle_timeout_ms != pool_of_other.idle_timeout_ms,
+            format!("idle sessions closed after {}", milliseconds(pool.idle_timeout_ms)),
+        ),
+        (
+            pool.acquire_timeout_ms != pool_of_other.acquire_timeout_ms,
+            format!("waits {} for a session", milliseconds(pool.acquire_timeout_ms)),
+        ),
+        (
+            cell.controller != other.controller,
+            cell.controller.map_or_else(
+                || "no controller".to_owned(),
+                |it| format!("controller {}", it.policy.name()),
+            ),
+        ),
+    ];
+    all.into_iter().filter_map(|(differs, words)| differs.then_some(words)).collect()
 }
 
 pub(crate) fn pace(pace: Pace) -> String {

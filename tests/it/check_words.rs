@@ -29,6 +29,21 @@ fn pair(rows: f64, latency: f64, at: usize) -> Pair {
     }
 }
 
+/// A check that fails, stopped after so many pairs of the session that was to confirm it.
+fn stopped_again(pairs: usize) -> CheckRecord {
+    let mut record = check(|_, at| pair(0.8, 1.0, at), 60);
+    let sessions = record.cells[0].check.sessions().to_vec();
+    let kept = sessions[0].pairs().iter().chain(&sessions[1].pairs()[..pairs]);
+    record.cells[0].check = Check::new(record.options.rule(1).unwrap());
+    for pair in kept {
+        assert_ne!(record.cells[0].check.push(*pair), Step::Done);
+    }
+    let options = record.options.clone();
+    record.cells[0].judge(&options);
+    record.complete = false;
+    record
+}
+
 fn arm(label: &str) -> ArmRecord {
     let plan: Plan = plan(
         "name = \"check\"\n[[cells]]\nname = \"multi_row, 1,000 x 5\"\nstrategy = \"multi_row\"\n\
@@ -124,6 +139,8 @@ fn each_outcome_has_its_word_and_fits_on_a_terminal() {
         (check(slower_once, 60), "INCONCLUSIVE: a first session failed (rows/s 0.80 [0."),
         (check(swinging, 60), "INCONCLUSIVE: 60 pairs prove neither that head is slower nor"),
         (check(|_, at| pair(1.0, 1.0, at), 7), "INVALID: 7 pairs were measured, and it takes 15"),
+        (stopped_again(0), "INCONCLUSIVE: a first session failed (rows/s 0.80 [0."),
+        (stopped_again(2), "INCONCLUSIVE: a first session failed (rows/s 0.80 [0."),
         (unsure, "INVALID: 3 operations were not confirmed (head: the server rejected the rows"),
     ] {
         for columns in [80, 120] {
@@ -203,6 +220,20 @@ fn the_word_beside_a_number_is_what_both_sessions_come_to() {
     assert_eq!(standings(&wrong), [Invalid, Invalid, NotGated]);
 }
 
+/// What was measured does not go with the session that was stopped.
+#[test]
+fn a_failure_that_was_not_yet_confirmed_is_told_of() {
+    use Standing::{NotConfirmed, NotGated, NotWorse};
+    for pairs in [0, 2] {
+        let record = stopped_again(pairs);
+        assert_eq!(standings(&record), [NotConfirmed, NotWorse, NotGated]);
+        let text = text(&record, 120).replace("\n    ", " ");
+        let end = format!("and the one that was to confirm it was stopped after {pairs} pairs\n");
+        assert!(text.contains(&end), "{text}");
+        assert!(text.contains("0.800 [0.") && text.contains("workers; 15 pairs"), "{text}");
+    }
+}
+
 fn page(record: &CheckRecord) -> String {
     let files = batchpilot::report::files_of_check(record, &CheckVerdict::of(record));
     String::from_utf8(files[0].1.clone()).unwrap()
@@ -216,14 +247,19 @@ fn settings_of_both_arms_are_shown_where_they_differ() {
     let mut other = same.clone();
     other.arms.head.plan.cells[0].batch_rows = 500;
     other.arms.head.plan.cells[0].workers = 8;
-    let lines =
-        [format!("base: {line}"), "head: multi_row, 500 rows an operation, 8 workers".into()];
+    other.arms.head.plan.cells[0].prepared = false;
+    other.arms.head.plan.cells[0].pool.idle_min = 3;
+    let lines = [
+        "base: multi_row, 1,000 rows an operation, 5 workers, prepared, 5 idle sessions kept; 15 \
+         pairs",
+        "head: multi_row, 500 rows an operation, 8 workers, not prepared, 3 idle sessions kept",
+    ];
     let mut markdown = Vec::new();
     markdown::write(&other, &CheckVerdict::of(&other), &mut markdown).unwrap();
     let markdown = String::from_utf8(markdown).unwrap().replace('\\', "");
     for shown in [text(&other, 120), markdown, page(&other)] {
         for line in &lines {
-            assert!(shown.contains(line.as_str()), "no {line:?} in {shown}");
+            assert!(shown.contains(line), "no {line:?} in {shown}");
         }
     }
 }
