@@ -129,6 +129,17 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     }
 }
 
+/// Of two results the first error; the second is said here, so that it is not lost.
+fn both<T>(outcome: anyhow::Result<T>, next: anyhow::Result<()>) -> anyhow::Result<T> {
+    match (outcome, next) {
+        (Ok(value), next) => next.map(|()| value),
+        (Err(why), next) => {
+            next.unwrap_or_else(|other| complain(&other));
+            Err(why)
+        }
+    }
+}
+
 fn complain(error: &anyhow::Error) {
     // Whoever would read this may be gone; the exit code says the same.
     drop(writeln!(io::stderr(), "batchpilot: {error:#}"));

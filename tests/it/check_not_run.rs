@@ -100,6 +100,7 @@ async fn a_signal_before_the_first_pair_is_told_too() {
         ] {
             command.arg(flag).arg(desk.path().join(name));
         }
+        fs::write(desk.path().join("bmf"), "{}").unwrap();
         let process = command.spawn().unwrap();
         let _connected = mute.accept().await.unwrap();
         kill(Pid::from_raw(i32::try_from(process.id().unwrap()).unwrap()), signal).unwrap();
@@ -118,8 +119,11 @@ async fn a_signal_before_the_first_pair_is_told_too() {
 #[tokio::test]
 async fn both_errors_are_said() {
     let desk = Desk::new();
-    fs::write(desk.path().join("ci"), "a file where a folder should be").unwrap();
+    fs::create_dir_all(desk.path().join("ci/junit.xml")).unwrap();
+    let bmf = desk.path().join("ci/bmf.json");
+    fs::write(&bmf, "{}").unwrap();
     let ended = ended(refused(&desk, 12)).await;
+    assert!(!bmf.exists(), "numbers of an earlier check");
     assert_eq!(ended.code, Some(12), "{ended:?}");
     assert_eq!(ended.stderr.matches("batchpilot: ").count(), 2, "{ended:?}");
     assert!(ended.stderr.contains("cells are paired by name"), "{ended:?}");

@@ -627,6 +627,7 @@ async fn a_server_that_dies_ends_the_check_with_an_error_and_leaves_the_other_cl
         after_pairs(&desk, command, |_| kill(postmaster, Signal::SIGQUIT).unwrap()).await;
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert!(finished.stderr.contains("head ("), "{finished:?}");
+    assert!(finished.stderr.contains("left behind"), "{finished:?}");
     assert!(finished.stdout.starts_with("INVALID: "), "{finished:?}");
     assert_eq!(stays.schemas().await, Vec::<String>::new());
     let record = read_check(&desk.only_run()).unwrap();

@@ -15,7 +15,7 @@ use batchpilot::{
     gate::{Judgement, Metric},
     record::Record,
     report::compare::{Role, write_within},
-    rows::{CsvFacts, Finding, Verification},
+    rows::{CsvFacts, CsvHeader, CsvProgress, CsvSettings, Finding, OnBadLine, Verification},
     target::TableSource,
     verdict::compare::{Comparison, Options, Outcome},
 };
@@ -299,6 +299,15 @@ fn files_are_compared_by_what_they_hold() {
         let mut record = session(1.0);
         let (file_ddl, text) = (file.to_owned(), text.to_owned());
         record.plan.table.source = TableSource::Ddl { file: file_ddl, text };
+        record.plan.table.csv = Some(CsvSettings {
+            file: file.to_owned(),
+            path: PathBuf::from(file),
+            header: CsvHeader::Names,
+            delimiter: ',',
+            null: String::new(),
+            on_bad_line: OnBadLine::Error,
+            progress: CsvProgress::default(),
+        });
         record.plan.csv = Some(CsvFacts {
             file: file.to_owned(),
             bytes: 7,

@@ -105,7 +105,8 @@ pub(in crate::cli) struct Outputs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) bmf: Option<PathBuf>,
     /// Write bigger-is-better.json and smaller-is-better.json into this directory, for
-    /// github-action-benchmark; none if the check could not run.
+    /// github-action-benchmark; none if the check could not run: what an earlier one left there is
+    /// removed.
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) action_bench: Option<PathBuf>,
 }

@@ -333,8 +333,8 @@ fn comparable(sides: &Arms<Side>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The command's words, for the record: all that the check follows from, so that they repeat it. No
-/// URL, which may hold a password; and not where the answer is to go.
+/// The command's words, for the record: all that the check follows from. Not the URLs, which may hold
+/// a password and must be put in to repeat it, and not where the answer is to go.
 pub(super) fn command(arguments: &Check) -> String {
     let mut words = vec!["check".to_owned()];
     let mut add = |flag: &str, value: Option<String>| {

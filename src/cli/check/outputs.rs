@@ -9,38 +9,32 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    cli::{Exit, VERSION, args::Outputs, code_of},
+    cli::{Exit, VERSION, args::Outputs, both, code_of},
     record::CheckRecord,
     report::ci::{NotRun, Why, action, bencher, junit, markdown},
     verdict::CheckVerdict,
 };
 
+/// Writes all that are asked for. One that cannot be written does not keep the others from it.
 pub(super) fn write(
     record: &CheckRecord,
     verdict: &CheckVerdict,
     files: &Outputs,
 ) -> anyhow::Result<()> {
-    if let Some(path) = &files.junit {
-        let mut text = Vec::new();
-        junit::write(record, verdict, &mut text)?;
-        replace(path, &text)?;
-    }
-    if let Some(path) = &files.markdown {
-        let mut text = Vec::new();
-        markdown::write(record, verdict, &mut text)?;
-        append(path, &text)?;
-    }
-    if let Some(path) = &files.bmf {
-        let mut text = Vec::new();
-        bencher::write(verdict, &mut text)?;
-        replace(path, &text)?;
-    }
+    let mut text = Vec::new();
+    junit::write(record, verdict, &mut text)?;
+    let mut written: Vec<_> = files.junit.iter().map(|path| replace(path, &text)).collect();
+    let mut text = Vec::new();
+    markdown::write(record, verdict, &mut text)?;
+    written.extend(files.markdown.iter().map(|path| append(path, &text)));
+    let mut text = Vec::new();
+    bencher::write(verdict, &mut text)?;
+    written.extend(files.bmf.iter().map(|path| replace(path, &text)));
     if let Some(folder) = &files.action_bench {
-        for (name, bytes) in action::files(verdict) {
-            replace(&folder.join(name), &bytes)?;
-        }
+        let files = action::files(verdict).into_iter();
+        written.extend(files.map(|(name, bytes)| replace(&folder.join(name), &bytes)));
     }
-    Ok(())
+    written.into_iter().fold(Ok(()), both)
 }
 
 /// Writes what people and CI servers read of a check that measured nothing. Trackers of benchmarks
@@ -66,22 +60,20 @@ pub(super) fn write_stopped(exit: Exit, command: &str, files: &Outputs) -> anyho
 }
 
 fn write_why(why: Why, words: &str, command: &str, files: &Outputs) -> anyhow::Result<()> {
-    let not_run = NotRun { command, batchpilot: VERSION, why, error: words };
-    if let Some(path) = &files.junit {
-        let mut text = Vec::new();
-        junit::write_not_run(&not_run, &mut text)?;
-        replace(path, &text)?;
-    }
-    if let Some(path) = &files.markdown {
-        let mut text = Vec::new();
-        markdown::write_not_run(&not_run, &mut text)?;
-        append(path, &text)?;
-    }
-    // A tracker must not take an earlier check's numbers for this one's.
+    // A tracker must not take an earlier check's numbers for this one's, whatever else fails.
     let folder = files.action_bench.iter();
     let action =
         folder.flat_map(|folder| [action::BIGGER, action::SMALLER].map(|it| folder.join(it)));
-    files.bmf.iter().cloned().chain(action).try_for_each(|path| remove(&path))
+    let stale = files.bmf.iter().cloned().chain(action).map(|path| remove(&path));
+    let mut written: Vec<_> = stale.collect();
+    let not_run = NotRun { command, batchpilot: VERSION, why, error: words };
+    let mut text = Vec::new();
+    junit::write_not_run(&not_run, &mut text)?;
+    written.extend(files.junit.iter().map(|path| replace(path, &text)));
+    let mut text = Vec::new();
+    markdown::write_not_run(&not_run, &mut text)?;
+    written.extend(files.markdown.iter().map(|path| append(path, &text)));
+    written.into_iter().fold(Ok(()), both)
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {

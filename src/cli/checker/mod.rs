@@ -21,6 +21,7 @@ use self::{
 use super::{
     Exit, NotComparable,
     args::Common,
+    both,
     runner::{self, CLOSE_TIMEOUT, CONNECT_GRACE, VERIFY_GRACE, stopped_for, table},
     signals::Signals,
 };
@@ -35,7 +36,7 @@ use crate::{
     },
     report,
     scenario::Source,
-    target::{Target, sim::SimSettings},
+    target::{Target, TargetError, sim::SimSettings},
     verdict::CheckVerdict,
 };
 
@@ -263,14 +264,11 @@ impl<O: Open> Checker<'_, O> {
                 self.note_plans();
             }
             let next = self.session(session, rule, &mut lanes).await;
-            let mut closed = Ok(());
-            for (arm, lane) in [(Arm::Base, lanes.base), (Arm::Head, lanes.head)] {
-                let one = lane.close(CLOSE_TIMEOUT).await.with_context(|| self.arm_words(arm));
-                closed = closed.and(one);
-            }
+            let base = lanes.base.close(CLOSE_TIMEOUT).await;
+            let head = lanes.head.close(CLOSE_TIMEOUT).await;
+            let closed = self.closed(Arms { base, head });
             let written = self.write();
-            let next = next?;
-            closed?;
+            let next = both(next, closed)?;
             written?;
             if self.is_verbose {
                 let pairs = self.cell().check.sessions()[0].pairs().len();
@@ -373,8 +371,13 @@ impl<O: Open> Checker<'_, O> {
     async fn close_targets(&self, targets: Arms<O::Target>) -> anyhow::Result<()> {
         let base = lane::close(targets.base, CLOSE_TIMEOUT).await;
         let head = lane::close(targets.head, CLOSE_TIMEOUT).await;
-        base.with_context(|| self.arm_words(Arm::Base))?;
-        head.with_context(|| self.arm_words(Arm::Head))
+        self.closed(Arms { base, head })
+    }
+
+    /// What is left behind on the arms' servers; of both, where it is so of both.
+    fn closed(&self, closed: Arms<Result<(), TargetError>>) -> anyhow::Result<()> {
+        let base = closed.base.with_context(|| self.arm_words(Arm::Base));
+        both(base, closed.head.with_context(|| self.arm_words(Arm::Head)))
     }
 
     /// Fits the plans to tables and servers, the first time; makes the tables fresh and opens the
@@ -507,17 +510,6 @@ fn in_order<T>(first: Arm, one: T, two: T) -> Arms<T> {
     match first {
         Arm::Base => Arms { base: one, head: two },
         Arm::Head => Arms { base: two, head: one },
-    }
-}
-
-/// Returns why something ended; says what is left behind, where that is not the same.
-fn both<T>(outcome: anyhow::Result<T>, closed: anyhow::Result<()>) -> anyhow::Result<T> {
-    match (outcome, closed) {
-        (Ok(value), closed) => closed.map(|()| value),
-        (Err(why), closed) => {
-            closed.unwrap_or_else(|left| super::complain(&left));
-            Err(why)
-        }
     }
 }
 
