@@ -44,7 +44,7 @@ const SCOUTS: [(isize, isize); 11] = [
     (2 * STEPS, -2),
     (-3 * STEPS, 0),
 ];
-/// What is taken where nothing was measured, scouted first: whoever tunes must not lose to it.
+/// What is taken where nothing was measured, the first scout: whoever tunes must not lose to it.
 const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// A scout may be predicted this far above the limit, once.
 const SCOUT_SLACK: f64 = 1.2;
@@ -147,7 +147,7 @@ impl Pilot {
         let worthy = cell.filter(|_| WORTH_MIN <= worth);
         if self.mode == Mode::Search {
             let most = if URGENT <= worth { URGENT_PROBES } else { SEARCH_PROBES };
-            let next = self.scout(Some(SCOUT_AGAIN_S)).or(worthy);
+            let next = worthy.or_else(|| self.scout(Some(SCOUT_AGAIN_S)));
             if next.is_some() && self.probes < most {
                 return next;
             }
