@@ -485,6 +485,58 @@ mod tests {
         assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
     }
 
+    /// Above 180 rows a row costs five times as much.
+    fn with_steep_cliff(setting: Setting) -> f64 {
+        let row_s = if 180 < setting.batch_rows { 50e-6 } else { 10e-6 };
+        let cpu_s = row_s * setting.batch_rows as f64 + 0.1e-3;
+        let workers = f64::from(setting.workers);
+        (1e-3 + cpu_s).max(cpu_s * workers / 8.0) * (1.0 + 0.01 * workers)
+    }
+
+    /// The place of the design left of the cliff was seen to be the fastest; the model once called one
+    /// the best that gave a third of it.
+    #[test]
+    fn the_first_home_is_the_best_that_was_seen() {
+        let decisions = follow(&mut pilot(Bounds::WIDE, None), 30, 0, [with_steep_cliff; 2]);
+        let settled = decisions.iter().find(|it| it.state == "search").unwrap();
+        let share = share_of_best(settled.incumbent, with_steep_cliff);
+        let seen = share_of_best(Setting { batch_rows: 128, workers: 8 }, with_steep_cliff);
+        assert!(seen <= share, "{share} of {seen} at {:?}", settled.incumbent);
+    }
+
+    /// A row costs so much that the largest place of the design takes 8 s.
+    fn with_slow_rows(setting: Setting) -> f64 {
+        let workers = f64::from(setting.workers);
+        1e-3 + 0.5e-3 * setting.batch_rows as f64 * (workers / 2.0).max(1.0)
+    }
+
+    fn surveyed(latency_s: fn(Setting) -> f64) -> Vec<Setting> {
+        let decisions = follow(&mut pilot(Bounds::WIDE, None), 10, 0, [latency_s; 2]);
+        let first = std::iter::once(pilot(Bounds::WIDE, None).start());
+        let survey = first.chain(decisions).take_while(|it| it.state == "survey");
+        survey.map(|it| it.setting).collect()
+    }
+
+    /// A place is left in as long as it took: two that took 10 s each once cost 23 s.
+    #[test]
+    fn the_survey_has_no_place_that_takes_long() {
+        let places = surveyed(with_slow_rows);
+        assert_eq!(places.len(), 5, "it was cut short: {places:?}");
+        // Before there are two windows nothing is foreseen: 128 x 8. Each may take half as much again.
+        let times: Vec<f64> = places.iter().map(|it| with_slow_rows(*it)).collect();
+        assert!(times.windows(2).skip(1).all(|it| it[1] < 1.6 * it[0]), "{times:?} at {places:?}");
+        let decisions = follow(&mut pilot(Bounds::WIDE, None), 60, 0, [with_slow_rows; 2]);
+        let share = share_of_best(decisions.last().unwrap().incumbent, with_slow_rows);
+        assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
+    }
+
+    /// Where each operation is slow, whatever it carries, many rows are all the better.
+    #[test]
+    fn the_survey_is_not_cut_where_only_operations_are_slow() {
+        let places = surveyed(|it| 1.0 + 1e-6 * it.batch_rows as f64);
+        assert_eq!(places.last(), Some(&Setting { batch_rows: 4_096, workers: 8 }), "{places:?}");
+    }
+
     /// Three quarters of the cores are lost.
     fn with_2_cores(setting: Setting) -> f64 {
         let cpu_s = 10e-6 * setting.batch_rows as f64 + 0.1e-3;

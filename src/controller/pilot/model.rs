@@ -109,6 +109,12 @@ impl Data {
         fastest.map(|it| it.cell)
     }
 
+    /// Cells and log rates of the first window and the last.
+    pub(super) fn first_and_last(&self) -> Option<[(Cell, f64); 2]> {
+        let [first, .., last] = self.samples.as_slice() else { return None };
+        Some([first, last].map(|it| (it.cell, it.log_rate)))
+    }
+
     pub(super) fn mean_log_rate(&self) -> Option<f64> {
         let n = self.samples.len() as f64;
         let sum: f64 = self.samples.iter().map(|it| it.log_rate).sum();

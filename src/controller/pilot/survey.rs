@@ -10,6 +10,11 @@ use crate::controller::{Cell, Evidence, Setting};
 /// so slow that it costs. It has no place of 1 or 2 workers: what a second worker waits for (the
 /// group commit) says nothing about a tenth.
 const DESIGN: [(u64, u32); 5] = [(16, 4), (128, 8), (1_024, 4), (1_024, 16), (4_096, 8)];
+/// Longest that an operation of a place of the design is foreseen to take: about a window, or a little
+/// more than the last one took. A place that would take longer is tried with fewer rows. Where rows cost the most, the last place
+/// once took 10 s, and as long again to leave, at a tenth of the rate of the first.
+const FORESEEN_MAX_S: f64 = 0.25;
+const FORESEEN_GROWTH_MAX: f64 = 1.5;
 /// Legs of the ramp under a limit: steps of batch and workers, the least growth that leads on.
 const LEGS: [(isize, isize, f64); 5] =
     [(2 * STEPS, 0, 1.15), (0, 2, 1.10), (2 * STEPS, 0, 1.15), (0, 2, 1.10), (STEPS, 0, 1.05)];
@@ -42,8 +47,31 @@ impl Pilot {
         if to_come.is_empty() {
             return self.start_jumps("surveyed: jump to the best of the model");
         }
+        if !self.is_settled {
+            let next = to_come.last_mut().expect("it is not empty");
+            *next = self.shortened(*next);
+        }
         self.step = Step::Survey { to_come };
         "the survey goes on"
+    }
+
+    /// The place, or one of as many workers whose rows are few enough for it not to take long, if
+    /// latency goes on to grow with the rows in flight as it did from the first window to the last: by
+    /// a power of them, which noise bends less than a line.
+    fn shortened(&self, cell: Cell) -> Cell {
+        let terrain = &self.terrain;
+        let Some(windows) = terrain.data.first_and_last() else { return cell };
+        let [first, last] = windows.map(|(cell, log_rate)| {
+            let rows = terrain.in_flight(cell);
+            (rows.ln(), rows.ln() - log_rate)
+        });
+        let power =
+            if first.0 < last.0 { (last.1 - first.1) / (last.0 - first.0) } else { 0.0 }.max(0.0);
+        let foreseen_s = |it: Cell| (last.1 + power * (terrain.in_flight(it).ln() - last.0)).exp();
+        let longest_s = FORESEEN_MAX_S.max(FORESEEN_GROWTH_MAX * last.1.exp());
+        let fewer = |it: &Cell| (0 < it.batch).then(|| terrain.grid.offset(*it, -2, 0));
+        let mut smaller = std::iter::successors(Some(cell), fewer);
+        smaller.find(|it| foreseen_s(*it) <= longest_s).unwrap_or(cell)
     }
 
     /// Takes in a place of the ramp.
@@ -138,9 +166,7 @@ impl Pilot {
         else {
             return true;
         };
-        let (batch, workers) = terrain.octaves(cell);
-        let latency_s = (batch + workers).exp2() / log_rate.exp();
-        terrain.p99_of_s(latency_s) <= STAR_SLACK * limit_s
+        terrain.p99_of_s(terrain.in_flight(cell) / log_rate.exp()) <= STAR_SLACK * limit_s
     }
 
     fn start_jumps(&mut self, reason: &'static str) -> &'static str {
@@ -177,12 +203,14 @@ impl Pilot {
         self.arrive();
     }
 
-    /// The best by the model of the places that were measured: a place that nobody saw is no home.
+    /// The best of the places that were measured, by the model and by what was measured there: a place
+    /// that nobody saw is no home, and one that was seen to be fast may lie before a cliff that the
+    /// model cannot bend to.
     pub(super) fn best_measured(&self) -> Option<Cell> {
         let terrain = &self.terrain;
         let measured = terrain.data.cells().into_iter().filter(|it| terrain.is_allowed(*it));
         let keeping = measured.filter(|it| terrain.keeps_limit(*it, 1.0));
-        let rated = keeping.filter_map(|it| Some((it, terrain.log_rate(it)?)));
+        let rated = keeping.filter_map(|it| Some((it, *terrain.rated.get(&it)?)));
         rated.max_by(|a, b| a.1.total_cmp(&b.1)).map(|it| it.0)
     }
 }

@@ -115,6 +115,12 @@ impl Terrain {
         Some(self.model.as_ref()?.latency_s(self.grid.setting(cell)))
     }
 
+    /// Rows in flight.
+    pub(super) fn in_flight(&self, cell: Cell) -> f64 {
+        let setting = self.grid.setting(cell);
+        setting.batch_rows as f64 * f64::from(setting.workers)
+    }
+
     /// What the model says that one place gains over another.
     pub(super) fn gain(&self, cell: Cell, home: Cell) -> Option<f64> {
         Some(self.log_rate(cell)? - self.log_rate(home)?)
