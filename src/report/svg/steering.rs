@@ -2,6 +2,7 @@
 //! window, with what the controller was about, and what disturbed it; and what a search has lost
 //! against the best that was confirmed after it.
 
+use jiff::Timestamp;
 use plotters::style::RGBColor;
 
 use super::{
@@ -33,23 +34,29 @@ const ERRORS: RGBColor = RGBColor(0xc0, 0x1f, 0x2e);
 const CALM: [&str; 2] = ["cruise", "hold"];
 const WORRIED: [&str; 3] = ["guard", "brace", "backoff"];
 
-/// A block that a controller steered.
-struct Block<'a> {
+/// A block that a controller steered, or those of one that follows the server from table to table.
+/// Times are since the first one's start.
+struct Block {
     name: String,
-    windows: Vec<&'a WindowRow>,
-    decisions: Vec<&'a JournalRow>,
+    windows: Vec<WindowRow>,
+    decisions: Vec<JournalRow>,
     p99_limit_ns: Option<f64>,
     /// Rows a second of the best that was confirmed, for a block of the search.
     best: Option<Estimate>,
 }
 
-impl Block<'_> {
+impl Block {
     fn panels(&self) -> usize {
         PANELS.len() + usize::from(self.best.is_some())
     }
 
     fn height(&self) -> f64 {
         HEAD + self.panels() as f64 * (PANEL_HEIGHT + PANEL_GAP) + FOOT
+    }
+
+    /// Whether it is of more than one table.
+    fn is_joined(&self) -> bool {
+        self.windows.windows(2).any(|it| it[0].block != it[1].block)
     }
 
     fn end_s(&self) -> f64 {
@@ -83,6 +90,12 @@ pub fn steering(
                 .to_owned(),
         );
     }
+    if blocks.iter().any(Block::is_joined) {
+        description.push(
+            "Gaps between blocks: what was inserted is read back, and the next table is made."
+                .to_owned(),
+        );
+    }
     if 0 < left_out {
         description.push(format!(
             "Shown: the first {BLOCKS_MAX} blocks; windows.csv and journal.jsonl hold {left_out} more."
@@ -101,29 +114,74 @@ pub fn steering(
     }))
 }
 
-fn blocks<'a>(
+fn blocks(
     record: &Record,
     tuning: Option<&Tuning>,
-    windows: &'a [WindowRow],
-    journal: &'a [JournalRow],
-) -> (Vec<Block<'a>>, usize) {
+    windows: &[WindowRow],
+    journal: &[JournalRow],
+) -> (Vec<Block>, usize) {
     let mut numbers: Vec<usize> = journal.iter().map(|row| row.block).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let left_out = numbers.len().saturating_sub(BLOCKS_MAX);
-    numbers.truncate(BLOCKS_MAX);
-    let block = |number: usize| {
-        let decisions: Vec<&JournalRow> = journal.iter().filter(|it| it.block == number).collect();
+    let (following, others): (Vec<usize>, Vec<usize>) =
+        numbers.into_iter().partition(|it| is_of_follow(record, *it));
+    let mut drawn: Vec<Vec<usize>> = others.into_iter().map(|it| vec![it]).collect();
+    let left_out = drawn.len().saturating_sub(BLOCKS_MAX);
+    drawn.truncate(BLOCKS_MAX);
+    drawn.push(following);
+    let block = |numbers: &Vec<usize>| {
+        let number = *numbers.first()?;
+        let (windows, decisions) = joined(&starts(record, numbers), windows, journal);
         let first = decisions.first()?;
         let cell = record.plan.cells.iter().find(|cell| cell.name == first.cell)?;
         let limit_ms = cell.controller.and_then(|it| it.p99_limit_ms);
-        let name = format!("{}, block {number}: {}", first.cell, first.policy.name());
-        let windows = windows.iter().filter(|it| it.block == number).collect();
+        let blocks = match numbers.last() {
+            Some(last) if number < *last => format!("blocks {number} to {last}"),
+            _ => format!("block {number}"),
+        };
+        let name = format!("{}, {blocks}: {}", first.cell, first.policy.name());
         let p99_limit_ns = limit_ms.map(|it| it * 1e6);
         let best = tuning.filter(|_| is_of_search(record, number)).and_then(Tuning::best_rate);
-        Some(Block { name, windows, decisions, p99_limit_ns, best })
+        (!windows.is_empty()).then_some(Block { name, windows, decisions, p99_limit_ns, best })
     };
-    (numbers.into_iter().filter_map(block).filter(|it| !it.windows.is_empty()).collect(), left_out)
+    (drawn.iter().filter_map(block).collect(), left_out)
+}
+
+fn starts(record: &Record, numbers: &[usize]) -> Vec<(usize, Option<Timestamp>)> {
+    let of = |number: usize| record.blocks.iter().find(|it| it.number == number);
+    let started_at = |number: usize| of(number).and_then(|it| it.started_at.parse().ok());
+    numbers.iter().map(|it| (*it, started_at(*it))).collect()
+}
+
+/// Windows and decisions of blocks that began at some time, with their times since the first one's
+/// start. None begins before the end of the last: a simulated server has no clock on the wall.
+fn joined(
+    blocks: &[(usize, Option<Timestamp>)],
+    windows: &[WindowRow],
+    journal: &[JournalRow],
+) -> (Vec<WindowRow>, Vec<JournalRow>) {
+    let first = blocks.first().and_then(|it| it.1);
+    let (mut of_windows, mut of_decisions) = (Vec::new(), Vec::new());
+    let mut end_s = 0.0_f64;
+    for (number, started_at) in blocks {
+        let since = first.zip(*started_at).map(|(first, own)| own.duration_since(first));
+        let shift_s = since.map_or(0.0, |it| it.as_secs_f64()).max(end_s);
+        for window in windows.iter().filter(|it| it.block == *number) {
+            end_s = end_s.max(shift_s + (window.start_ms + window.length_ms) / 1e3);
+            of_windows
+                .push(WindowRow { start_ms: window.start_ms + shift_s * 1e3, ..window.clone() });
+        }
+        let decisions = journal.iter().filter(|it| it.block == *number);
+        of_decisions
+            .extend(decisions.map(|it| JournalRow { at_s: it.at_s + shift_s, ..it.clone() }));
+    }
+    (of_windows, of_decisions)
+}
+
+fn is_of_follow(record: &Record, block: usize) -> bool {
+    let cell = record.plan.blocks.get(block).map(|it| it.cell);
+    let follows = record.plan.tuning.as_ref().and_then(|it| it.follow);
+    cell.is_some() && cell == follows
 }
 
 fn is_of_search(record: &Record, block: usize) -> bool {
@@ -176,7 +234,7 @@ const PANELS: [Panel; 4] = [
     },
 ];
 
-fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
+fn paint_block(canvas: &Canvas<'_>, block: &Block, top: f64) {
     canvas.text((16.0, top + 10.0), &block.name, Font::new(TEXT, INK).bold(), Align::Left);
     let x = Axis::linear((0.0, block.end_s()), (LEFT, RIGHT));
     let mut panel_top = top + HEAD;
@@ -185,7 +243,7 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         paint_states(canvas, block, &x, panel_top, bottom);
         let limit = block.p99_limit_ns.filter(|_| panel.name == "p99");
         // A mixed window may hold what many operations did before it: it must not press the rest.
-        let is_telling = |it: &&&WindowRow| index != 0 || (!it.mixed && TELLING_MS <= it.length_ms);
+        let is_telling = |it: &&WindowRow| index != 0 || (!it.mixed && TELLING_MS <= it.length_ms);
         let windows = block.windows.iter().filter(is_telling);
         let best = block.best.filter(|_| index == 0);
         let values = windows.filter_map(|it| (panel.of)(it)).chain(limit);
@@ -218,7 +276,13 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block<'_>, top: f64) {
         paint_regret(canvas, block, best.value, &x, panel_top);
         panel_top += PANEL_HEIGHT + PANEL_GAP;
     }
-    paint_time_axis(canvas, &x, panel_top - PANEL_GAP);
+    let first = if block.is_joined() { "first block" } else { "block" };
+    paint_time_axis(
+        canvas,
+        &x,
+        panel_top - PANEL_GAP,
+        &format!("time since the {first}'s start, s"),
+    );
 }
 
 /// Rates from 0; all else is compared by its ratio.
@@ -234,7 +298,7 @@ fn value_axis(values: impl Iterator<Item = f64>, is_rate: bool, pixels: (f64, f6
     }
 }
 
-fn paint_regret(canvas: &Canvas<'_>, block: &Block<'_>, best: f64, x: &Axis, top: f64) {
+fn paint_regret(canvas: &Canvas<'_>, block: &Block, best: f64, x: &Axis, top: f64) {
     let bottom = top + PANEL_HEIGHT;
     paint_states(canvas, block, x, top, bottom);
     let regret = regret(&block.windows, best);
@@ -252,10 +316,10 @@ fn paint_regret(canvas: &Canvas<'_>, block: &Block<'_>, best: f64, x: &Axis, top
 }
 
 /// At each window's end, in seconds: the part that is missing of what the best would have inserted.
-fn regret(windows: &[&WindowRow], best: f64) -> Vec<(f64, f64)> {
+fn regret(windows: &[WindowRow], best: f64) -> Vec<(f64, f64)> {
     let mut rows = 0.0;
     let end_s = |it: &WindowRow| (it.start_ms + it.length_ms) / 1e3;
-    let until = |it: &&WindowRow| {
+    let until = |it: &WindowRow| {
         rows += it.rows as f64;
         (end_s(it), 1.0 - rows / (best * end_s(it)))
     };
@@ -286,7 +350,7 @@ fn paint_value_axis(
     canvas.text_upwards((24.0, f64::midpoint(top, bottom)), name, Font::new(TEXT, INK));
 }
 
-fn paint_states(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
+fn paint_states(canvas: &Canvas<'_>, block: &Block, x: &Axis, top: f64, bottom: f64) {
     let ends = block.decisions.iter().skip(1).map(|it| it.at_s).chain([block.end_s()]);
     for (decision, end_s) in block.decisions.iter().zip(ends) {
         let state = decision.state.as_str();
@@ -298,10 +362,17 @@ fn paint_states(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bott
     }
 }
 
-fn paint_windows(canvas: &Canvas<'_>, block: &Block<'_>, panel: &Panel, (x, y): (&Axis, &Axis)) {
+fn paint_windows(canvas: &Canvas<'_>, block: &Block, panel: &Panel, (x, y): (&Axis, &Axis)) {
+    for part in block.windows.chunk_by(|a, b| a.block == b.block) {
+        paint_part(canvas, part, panel, (x, y));
+    }
+}
+
+/// The windows of one block, joined by a line.
+fn paint_part(canvas: &Canvas<'_>, windows: &[WindowRow], panel: &Panel, (x, y): (&Axis, &Axis)) {
     let middle = |it: &WindowRow| x.at((it.start_ms + it.length_ms / 2.0) / 1e3);
     let mut line: Vec<Point> = Vec::new();
-    for window in &block.windows {
+    for window in windows {
         let Some(value) = (panel.of)(window) else { continue };
         let point = (middle(window), y.at(value));
         if !y.holds(value) {
@@ -324,7 +395,7 @@ fn paint_beyond(canvas: &Canvas<'_>, (x, y): Point, is_above: bool) {
     canvas.polygon(&[(x - 3.0, y), (x + 3.0, y), (x, tip)], MUTED);
 }
 
-fn paint_disturbances(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64, bottom: f64) {
+fn paint_disturbances(canvas: &Canvas<'_>, block: &Block, x: &Axis, top: f64, bottom: f64) {
     for window in &block.windows {
         let (from, to) =
             (x.at(window.start_ms / 1e3), x.at((window.start_ms + window.length_ms) / 1e3));
@@ -344,7 +415,7 @@ fn paint_disturbances(canvas: &Canvas<'_>, block: &Block<'_>, x: &Axis, top: f64
     }
 }
 
-fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64) {
+fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64, text: &str) {
     let mut last = f64::MIN;
     for tick in x.ticks(short) {
         let at = x.at(tick.value);
@@ -355,7 +426,6 @@ fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64) {
         }
     }
     let center = (f64::midpoint(LEFT, RIGHT), bottom + 30.0);
-    let text = "time since the block's start, s";
     canvas.text(center, text, Font::new(TEXT, INK), Align::Center);
 }
 
@@ -376,6 +446,27 @@ mod tests {
         assert!(nothing.holds(0.5), "a block without a telling window still has an axis");
     }
 
+    /// A follow of minutes goes from table to table: its plot once ended with the sixth.
+    #[test]
+    fn blocks_of_one_follow_are_joined_by_the_clock() {
+        let window = |block: usize, start_ms: u64| {
+            let (start, length) = (Duration::from_millis(start_ms), Duration::from_millis(500));
+            let window = WindowSummary { start, length, ..WindowSummary::default() };
+            WindowRow::new(block, "follow", 0, &window)
+        };
+        let windows = [window(2, 0), window(2, 500), window(3, 0), window(4, 250), window(5, 0)];
+        let at = |text: &str| text.parse().ok();
+        // The third began, by its clock, before the second had ended.
+        let blocks = [
+            (2, at("2026-11-24T03:00:00Z")),
+            (3, at("2026-11-24T03:00:07.5Z")),
+            (4, at("2026-11-24T03:00:07.6Z")),
+        ];
+        let (joined, _) = joined(&blocks, &windows, &[]);
+        let starts: Vec<f64> = joined.iter().map(|it| it.start_ms).collect();
+        assert_eq!(starts, [0.0, 500.0, 7_500.0, 8_250.0]);
+    }
+
     #[test]
     fn regret_is_the_part_that_is_missing_until_then() {
         let window = |start_ms: u64, rows: u64| {
@@ -384,7 +475,7 @@ mod tests {
             WindowRow::new(0, "search", 0, &window)
         };
         let windows = [window(0, 25), window(500, 75), window(1_000, 50)];
-        let regret = regret(&windows.iter().collect::<Vec<_>>(), 100.0);
+        let regret = regret(&windows, 100.0);
         assert_eq!(regret, [(0.5, 0.5), (1.0, 0.0), (1.5, 0.0)]);
     }
 }
