@@ -470,12 +470,17 @@ mod tests {
         rate(setting) / grid.cells().map(|it| rate(grid.setting(it))).fold(0.0, f64::max)
     }
 
-    /// Above 180 rows a row costs twice as much: a smooth model does not see it from above.
-    fn with_cliff(setting: Setting) -> f64 {
-        let row_s = if 180 < setting.batch_rows { 20e-6 } else { 10e-6 };
+    /// Above 180 rows a row costs more.
+    fn cliff_s(setting: Setting, operation_s: f64, row_above_s: f64) -> f64 {
+        let row_s = if 180 < setting.batch_rows { row_above_s } else { 10e-6 };
         let cpu_s = row_s * setting.batch_rows as f64 + 0.1e-3;
         let workers = f64::from(setting.workers);
-        (0.2e-3 + cpu_s).max(cpu_s * workers / 8.0) * (1.0 + 0.01 * workers)
+        (operation_s + cpu_s).max(cpu_s * workers / 8.0) * (1.0 + 0.01 * workers)
+    }
+
+    /// Twice as much: a smooth model does not see it from above.
+    fn with_cliff(setting: Setting) -> f64 {
+        cliff_s(setting, 0.2e-3, 20e-6)
     }
 
     #[test]
@@ -485,12 +490,9 @@ mod tests {
         assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
     }
 
-    /// Above 180 rows a row costs five times as much.
+    /// Five times as much.
     fn with_steep_cliff(setting: Setting) -> f64 {
-        let row_s = if 180 < setting.batch_rows { 50e-6 } else { 10e-6 };
-        let cpu_s = row_s * setting.batch_rows as f64 + 0.1e-3;
-        let workers = f64::from(setting.workers);
-        (1e-3 + cpu_s).max(cpu_s * workers / 8.0) * (1.0 + 0.01 * workers)
+        cliff_s(setting, 1e-3, 50e-6)
     }
 
     /// The place of the design left of the cliff was seen to be the fastest; the model once called one

@@ -239,7 +239,7 @@ impl Model {
 }
 
 /// Rows in flight.
-fn in_flight(setting: Setting) -> f64 {
+pub(super) fn in_flight(setting: Setting) -> f64 {
     setting.batch_rows as f64 * f64::from(setting.workers)
 }
 

@@ -11,8 +11,9 @@ use crate::controller::{Cell, Evidence, Setting};
 /// group commit) says nothing about a tenth.
 const DESIGN: [(u64, u32); 5] = [(16, 4), (128, 8), (1_024, 4), (1_024, 16), (4_096, 8)];
 /// Longest that an operation of a place of the design is foreseen to take: about a window, or a little
-/// more than the last one took. A place that would take longer is tried with fewer rows. Where rows cost the most, the last place
-/// once took 10 s, and as long again to leave, at a tenth of the rate of the first.
+/// more than the last one took. A place that would take longer is tried with fewer rows. Where rows
+/// cost the most, the last place once took 10 s, and as long again to leave, at a tenth of the rate of
+/// the first.
 const FORESEEN_MAX_S: f64 = 0.25;
 const FORESEEN_GROWTH_MAX: f64 = 1.5;
 /// Legs of the ramp under a limit: steps of batch and workers, the least growth that leads on.

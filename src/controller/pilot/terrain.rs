@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    model::{Data, Model, Total},
+    model::{Data, Model, Total, in_flight},
     tail::Tail,
 };
 use crate::controller::{Cell, Evidence, Goal, Grid, Wish, grid::STEPS_AN_OCTAVE};
@@ -117,8 +117,7 @@ impl Terrain {
 
     /// Rows in flight.
     pub(super) fn in_flight(&self, cell: Cell) -> f64 {
-        let setting = self.grid.setting(cell);
-        setting.batch_rows as f64 * f64::from(setting.workers)
+        in_flight(self.grid.setting(cell))
     }
 
     /// What the model says that one place gains over another.

@@ -147,6 +147,7 @@ fn blocks(
     (drawn.iter().filter_map(block).collect(), left_out)
 }
 
+/// When blocks began, by their number.
 fn starts(record: &Record, numbers: &[usize]) -> Vec<(usize, Option<Timestamp>)> {
     let of = |number: usize| record.blocks.iter().find(|it| it.number == number);
     let started_at = |number: usize| of(number).and_then(|it| it.started_at.parse().ok());
