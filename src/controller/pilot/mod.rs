@@ -506,6 +506,15 @@ mod tests {
         assert!(seen <= share, "{share} of {seen} at {:?}", settled.incumbent);
     }
 
+    /// Scouts, the first of them 1,000 x 5, once went out before what the model promised most of.
+    #[test]
+    fn what_promises_most_is_probed_before_scouts_go_out() {
+        let decisions = follow(&mut pilot(Bounds::WIDE, None), 60, 0, [with_cliff; 2]);
+        let probe = decisions.iter().find(|it| it.state == "search" && it.setting != it.incumbent);
+        let usual = Grid::new(&Bounds::WIDE).nearest(Setting { batch_rows: 1_000, workers: 5 });
+        assert_ne!(Grid::new(&Bounds::WIDE).nearest(probe.unwrap().setting), usual);
+    }
+
     /// A row costs so much that the largest place of the design takes 8 s.
     fn with_slow_rows(setting: Setting) -> f64 {
         let workers = f64::from(setting.workers);
