@@ -23,6 +23,8 @@ const PANEL_HEIGHT: f64 = 110.0;
 const PANEL_GAP: f64 = 22.0;
 const HEAD: f64 = 40.0;
 const FOOT: f64 = 44.0;
+/// Height above a panel, clear of its points, at which a line in it is named.
+const LABEL_ABOVE: f64 = 13.0;
 /// A rate over less time says little: an operation ends in it or not.
 const TELLING_MS: f64 = 50.0;
 /// More blocks would make the plot too long to take in.
@@ -57,6 +59,21 @@ impl Block {
     /// Whether it is of more than one table.
     fn is_joined(&self) -> bool {
         self.windows.windows(2).any(|it| it[0].block != it[1].block)
+    }
+
+    /// Until when each decision was in force: the next one, or the end of its table.
+    fn decision_ends_s(&self) -> impl Iterator<Item = f64> {
+        let next = self.decisions.iter().skip(1).map(Some).chain([None]);
+        self.decisions.iter().zip(next).map(|(decision, next)| {
+            let next = next.filter(|it| it.block == decision.block);
+            let end_s = next.map_or_else(|| self.end_of_s(decision.block), |it| it.at_s);
+            end_s.max(decision.at_s)
+        })
+    }
+
+    fn end_of_s(&self, block: usize) -> f64 {
+        let last = self.windows.iter().rfind(|it| it.block == block);
+        last.map_or(0.0, |it| (it.start_ms + it.length_ms) / 1e3)
     }
 
     fn end_s(&self) -> f64 {
@@ -259,7 +276,7 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block, top: f64) {
             let at = y.at(limit);
             canvas.dashed(&[(LEFT, at), (RIGHT, at)], Stroke::new(ERRORS, 1.5));
             let font = Font::new(SMALL, ERRORS);
-            canvas.text((RIGHT - 4.0, at - 8.0), "limit", font, Align::Right);
+            canvas.text((RIGHT, panel_top - LABEL_ABOVE), "- - limit", font, Align::Right);
         }
         paint_windows(canvas, block, panel, (&x, &y));
         if index == 0 {
@@ -269,7 +286,12 @@ fn paint_block(canvas: &Canvas<'_>, block: &Block, top: f64) {
             let at = y.at(best.value);
             canvas.dashed(&[(LEFT, at), (RIGHT, at)], Stroke::new(CLAIMED, 1.5));
             let font = Font::new(SMALL, CLAIMED);
-            canvas.text((RIGHT - 4.0, at - 8.0), "best, confirmed", font, Align::Right);
+            canvas.text(
+                (RIGHT, panel_top - LABEL_ABOVE),
+                "- - best, confirmed",
+                font,
+                Align::Right,
+            );
         }
         panel_top = bottom + PANEL_GAP;
     }
@@ -352,8 +374,7 @@ fn paint_value_axis(
 }
 
 fn paint_states(canvas: &Canvas<'_>, block: &Block, x: &Axis, top: f64, bottom: f64) {
-    let ends = block.decisions.iter().skip(1).map(|it| it.at_s).chain([block.end_s()]);
-    for (decision, end_s) in block.decisions.iter().zip(ends) {
+    for (decision, end_s) in block.decisions.iter().zip(block.decision_ends_s()) {
         let state = decision.state.as_str();
         if CALM.contains(&state) {
             continue;
@@ -435,7 +456,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::WindowSummary;
+    use crate::{
+        controller::{Decision, Policy, Setting},
+        measure::WindowSummary,
+    };
 
     #[test]
     fn rates_begin_at_zero_and_all_else_is_compared_by_its_ratio() {
@@ -466,6 +490,32 @@ mod tests {
         let (joined, _) = joined(&blocks, &windows, &[]);
         let starts: Vec<f64> = joined.iter().map(|it| it.start_ms).collect();
         assert_eq!(starts, [0.0, 500.0, 7_500.0, 8_250.0]);
+    }
+
+    /// Nothing is measured while a table is read back: no state runs on into that.
+    #[test]
+    fn a_state_ends_with_its_table() {
+        let length = Duration::from_millis(500);
+        let window = |block: usize, start_ms: u64| {
+            let start = Duration::from_millis(start_ms);
+            let window = WindowSummary { start, length, ..WindowSummary::default() };
+            WindowRow::new(block, "follow", 0, &window)
+        };
+        let setting = Setting { batch_rows: 16, workers: 4 };
+        let looks = Decision::settle(setting, "search", "hold");
+        let decision = |block: usize, at_s: f64| {
+            let row = JournalRow::new((block, "follow"), Policy::Pilot, None, &looks);
+            JournalRow { at_s, ..row }
+        };
+        let block = Block {
+            name: "follow".to_owned(),
+            windows: vec![window(2, 0), window(2, 500), window(3, 9_000), window(3, 9_500)],
+            decisions: vec![decision(2, 0.0), decision(2, 0.5), decision(3, 9.0)],
+            p99_limit_ns: None,
+            best: None,
+        };
+        let ends_s: Vec<f64> = block.decision_ends_s().collect();
+        assert_eq!(ends_s, [0.5, 1.0, 10.0]);
     }
 
     #[test]
