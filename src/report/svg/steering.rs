@@ -455,11 +455,10 @@ fn paint_time_axis(canvas: &Canvas<'_>, x: &Axis, bottom: f64, text: &str) {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
-    use crate::{
-        controller::{Decision, Policy, Setting},
-        measure::WindowSummary,
-    };
+    use crate::measure::WindowSummary;
 
     #[test]
     fn rates_begin_at_zero_and_all_else_is_compared_by_its_ratio() {
@@ -501,11 +500,14 @@ mod tests {
             let window = WindowSummary { start, length, ..WindowSummary::default() };
             WindowRow::new(block, "follow", 0, &window)
         };
-        let setting = Setting { batch_rows: 16, workers: 4 };
-        let looks = Decision::settle(setting, "search", "hold");
-        let decision = |block: usize, at_s: f64| {
-            let row = JournalRow::new((block, "follow"), Policy::Pilot, None, &looks);
-            JournalRow { at_s, ..row }
+        let setting = json!({ "batch_rows": 16, "workers": 4 });
+        let decision = |block: usize, at_s: f64| -> JournalRow {
+            let line = json!({
+                "block": block, "cell": "follow", "window": null, "at_s": at_s, "policy": "pilot",
+                "state": "search", "before": setting, "after": setting, "incumbent": setting,
+                "reason": "hold", "grounds": {},
+            });
+            serde_json::from_value(line).unwrap()
         };
         let block = Block {
             name: "follow".to_owned(),
