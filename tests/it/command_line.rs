@@ -623,8 +623,7 @@ async fn a_signal_does_not_wait_for_a_checkpoint() {
     command.args(["--url", &place.url()]);
     let running = Running::start(&desk, command).await;
     let client = place.client().await;
-    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
-    let paused = Frozen::one(client.query_one(checkpointer, &[]).await.unwrap().get(0));
+    let paused = Frozen::checkpointer(&client).await;
     let waiting = "SELECT FROM pg_stat_activity WHERE query = 'CHECKPOINT' AND state = 'active'";
     while client.query(waiting, &[]).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -645,8 +644,7 @@ async fn a_signal_does_not_wait_for_the_first_checkpoint() {
     let cluster = cluster(&[("fsync", "off")]).await;
     let (place, desk) = (Place::of(&cluster), Desk::new());
     let client = place.client().await;
-    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
-    let paused = Frozen::one(client.query_one(checkpointer, &[]).await.unwrap().get(0));
+    let paused = Frozen::checkpointer(&client).await;
     let mut command = desk.run(LONG);
     let process = command.args(["--url", &place.url()]).spawn().unwrap();
     let waiting = "SELECT FROM pg_stat_activity WHERE query = 'CHECKPOINT' AND state = 'active'";

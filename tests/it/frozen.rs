@@ -8,8 +8,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio_postgres::Client;
 
-use crate::support::{Place, brief, cell, cluster, run, target, verify};
+use crate::{
+    cluster::wait_until,
+    support::{Place, brief, cell, cluster, run, target, verify},
+};
 
 const RATE: u64 = 200;
 const SECONDS: u64 = 4;
@@ -28,6 +32,11 @@ fn family(parent: i32) -> Vec<Pid> {
     [parent].into_iter().chain(children).map(Pid::from_raw).collect()
 }
 
+fn is_stopped(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().any(|line| line.starts_with("State:\tT"))
+}
+
 /// Thaws the server even if the test fails: a stopped server heeds no shutdown.
 pub(crate) struct Frozen(Vec<Pid>);
 
@@ -36,8 +45,19 @@ impl Frozen {
         Frozen::all(family(postmaster))
     }
 
-    pub(crate) fn one(process: i32) -> Frozen {
-        Frozen::all(vec![Pid::from_raw(process)])
+    /// Stops the checkpointer while it waits for work: in the middle of a checkpoint it holds locks
+    /// without which nobody commits.
+    pub(crate) async fn checkpointer(client: &Client) -> Frozen {
+        let query = "SELECT pid, coalesce(wait_event = 'CheckpointerMain', false) FROM \
+                     pg_stat_activity WHERE backend_type = 'checkpointer'";
+        loop {
+            let pid = client.query_one(query, &[]).await.unwrap().get(0);
+            let frozen = Frozen::all(vec![Pid::from_raw(pid)]);
+            wait_until(Duration::from_secs(10), || is_stopped(pid)).await;
+            if client.query_one(query, &[]).await.unwrap().get(1) {
+                return frozen;
+            }
+        }
     }
 
     fn all(pids: Vec<Pid>) -> Frozen {
