@@ -70,7 +70,7 @@ pub fn draw(family: Family, seed: u64) -> Case {
 /// What a controller is told of a case.
 pub fn goal(case: &Case, seed: u64) -> Goal {
     let p99_limit = case.p99_limit_s.map(Duration::from_secs_f64);
-    Goal { bounds: Bounds::WIDE, p99_limit, seed: seed + CONTROLLER_SEED }
+    Goal { bounds: Bounds::WIDE, p99_limit, seed: seed + CONTROLLER_SEED, is_search: false }
 }
 
 /// Runs one controller over one case, and returns the path it took.

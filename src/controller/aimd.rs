@@ -131,7 +131,7 @@ mod tests {
     use crate::{controller::Controller, measure::WindowSummary};
 
     fn goal(p99_limit: Option<Duration>) -> Goal {
-        Goal { bounds: Bounds::WIDE, p99_limit, seed: 0 }
+        Goal { bounds: Bounds::WIDE, p99_limit, seed: 0, is_search: false }
     }
 
     fn window(rows: u64) -> WindowSummary {

@@ -273,7 +273,7 @@ mod tests {
     /// Runs on a server without noise; returns the last decision.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small, positive")]
     fn decide(bounds: Bounds, windows: u32, rows_per_s: fn(Setting) -> f64) -> Decision {
-        let mut climb = Climb::new(&Goal { bounds, p99_limit: None, seed: 1 });
+        let mut climb = Climb::new(&Goal { bounds, p99_limit: None, seed: 1, is_search: false });
         let mut decision = climb.start();
         for _ in 0..windows {
             let Setting { batch_rows, workers } = decision.setting;

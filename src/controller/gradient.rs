@@ -94,7 +94,7 @@ mod tests {
     use crate::{controller::Controller, measure::WindowSummary};
 
     fn workers_after(latencies_ms: &[f64], p99_limit: Option<Duration>) -> u32 {
-        let goal = Goal { bounds: Bounds::WIDE, p99_limit, seed: 0 };
+        let goal = Goal { bounds: Bounds::WIDE, p99_limit, seed: 0, is_search: false };
         let mut gradient = Gradient::new(&goal, 1_000);
         let mut decision = gradient.start();
         for latency_ms in latencies_ms {

@@ -58,6 +58,9 @@ pub struct Goal {
     pub p99_limit: Option<Duration>,
     /// Seed of all its chance.
     pub seed: u64,
+    /// Whether only what is found counts, and not what is inserted until then: it looks around
+    /// before it first rests.
+    pub is_search: bool,
 }
 
 /// Invariant: the least is at least 1 and at most the most.

@@ -28,13 +28,16 @@ pub struct ControlPlan {
     pub p99_limit_ms: Option<f64>,
     /// The rule of [`Policy::Variance`]; `None` for all others.
     pub variance: Option<VarianceRule>,
+    /// Whether it searches for a setting, and what is inserted until then does not count.
+    #[serde(default)]
+    pub is_search: bool,
 }
 
 impl ControlPlan {
     /// What the controller is to reach.
     pub fn goal(&self, seed: u64) -> Goal {
         let p99_limit = self.p99_limit_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
-        Goal { bounds: self.bounds, p99_limit, seed }
+        Goal { bounds: self.bounds, p99_limit, seed, is_search: self.is_search }
     }
 
     /// Makes the controller.
@@ -101,7 +104,7 @@ pub(super) fn resolve(
     let workers = workers(&key, controller.workers, pool_size_max)?;
     let bounds = Bounds::new(batch_rows, workers).expect("both were checked");
     let p99_limit_ms = controller.p99_limit_ms;
-    Ok(Some(ControlPlan { policy, bounds, p99_limit_ms, variance: rule }))
+    Ok(Some(ControlPlan { policy, bounds, p99_limit_ms, variance: rule, is_search: false }))
 }
 
 /// What a cell cannot have together with a controller.

@@ -64,7 +64,9 @@ impl Role {
 impl Plan {
     /// Turns a plan of controlled cells into a search: its blocks are planned as it goes.
     pub fn into_search(mut self) -> Plan {
-        assert!(self.cells.iter().all(|cell| cell.controller.is_some()), "a search moves settings");
+        for cell in &mut self.cells {
+            cell.controller.as_mut().expect("a search moves settings").is_search = true;
+        }
         let searches = (0..self.cells.len()).collect();
         self.tuning = Some(TuningPlan { searches, ..TuningPlan::default() });
         self.blocks.clear();

@@ -81,6 +81,8 @@ pub struct Pilot {
     last_home: Option<Evidence>,
     /// A probe that awaits the window at home after it.
     away: Option<(Cell, Evidence)>,
+    /// Whether it looks around until nothing is worth it: only what is found counts.
+    is_thorough: bool,
     /// Probes of this search, which begins anew with each home.
     probes: u32,
     last_probe_s: f64,
@@ -109,6 +111,7 @@ impl Pilot {
             is_settled: false,
             last_home: None,
             away: None,
+            is_thorough: goal.is_search,
             probes: 0,
             last_probe_s: 0.0,
             scouted: BTreeMap::new(),
@@ -245,7 +248,7 @@ mod tests {
 
     fn pilot(bounds: Bounds, limit_ms: Option<u64>) -> Pilot {
         let p99_limit = limit_ms.map(Duration::from_millis);
-        Pilot::new(&Goal { bounds, p99_limit, seed: 1 })
+        Pilot::new(&Goal { bounds, p99_limit, seed: 1, is_search: false })
     }
 
     /// 1 ms an operation, 10 µs a row on each of 8 cores; p99 twice the mean. No noise.
@@ -305,6 +308,27 @@ mod tests {
         // The knee of this server is sharper than the model can bend: only a look at the next
         // workers either way finds it.
         assert!(0.98 * best < found, "{found} of {best}");
+    }
+
+    /// A search of `tune` once rested after six probes, with half of its time left: on 73 of 400
+    /// quiet servers what it found was more than 3 % short, and on 26 when it used its time.
+    #[test]
+    fn a_search_looks_around_before_it_rests() {
+        let seen_before_rest = |is_search| {
+            let goal = Goal { bounds: Bounds::WIDE, p99_limit: None, seed: 1, is_search };
+            let decisions = run(&mut Pilot::new(&goal), 300, |_| ());
+            let active: Vec<Setting> = decisions
+                .iter()
+                .take_while(|it| it.state != "cruise")
+                .map(|it| it.setting)
+                .collect();
+            assert!(active.len() < decisions.len(), "it rests in the end");
+            let seen: std::collections::BTreeSet<(u64, u32)> =
+                active.iter().map(|it| (it.batch_rows, it.workers)).collect();
+            seen.len()
+        };
+        let (search, live) = (seen_before_rest(true), seen_before_rest(false));
+        assert!(live + 4 <= search, "{live} places, and {search} where only what is found counts");
     }
 
     #[test]

@@ -59,6 +59,8 @@ const WORTH_MIN: f64 = 0.004;
 const SEARCH_PROBES: u32 = 6;
 const URGENT_PROBES: u32 = 20;
 const URGENT: f64 = 0.03;
+/// The same where only what is found counts: about what fits into a search's time.
+const THOROUGH_PROBES: u32 = 60;
 /// Time between probes in cruise: when one is worth it, and otherwise.
 const WORTHY_EVERY_S: f64 = 1.5;
 const IDLE_EVERY_S: f64 = 10.0;
@@ -146,12 +148,17 @@ impl Pilot {
         }
         let worthy = cell.filter(|_| WORTH_MIN <= worth);
         if self.mode == Mode::Search {
-            let most = if URGENT <= worth { URGENT_PROBES } else { SEARCH_PROBES };
+            let most = match self.is_thorough {
+                true => THOROUGH_PROBES,
+                false if URGENT <= worth => URGENT_PROBES,
+                false => SEARCH_PROBES,
+            };
             let next = worthy.or_else(|| self.scout(Some(SCOUT_AGAIN_S)));
             if next.is_some() && self.probes < most {
                 return next;
             }
             self.mode = Mode::Cruise;
+            self.is_thorough = false;
         }
         let worthy = self.scout(Some(f64::INFINITY)).or(worthy);
         let every_s = if worthy.is_some() { WORTHY_EVERY_S } else { IDLE_EVERY_S };
