@@ -243,7 +243,10 @@ impl Controller for Pilot {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{
+        probe::{SURE, USUAL},
+        *,
+    };
     use crate::controller::{Bounds, Grid, Setting};
 
     fn pilot(bounds: Bounds, limit_ms: Option<u64>) -> Pilot {
@@ -642,6 +645,100 @@ mod tests {
         }
         assert_eq!(again[0], (true, false), "a place that looks worse is left");
         assert!(again.contains(&(true, true)), "{again:?}");
+    }
+
+    /// At home after the survey, with noise of 0.3 from window to window.
+    fn settled_in_noise() -> Pilot {
+        let mut pilot = pilot(Bounds::WIDE, None);
+        while !(pilot.is_settled && pilot.last_home.is_some()) {
+            run(&mut pilot, 1, |_| ());
+        }
+        pilot.pairs.forget();
+        (0..30).for_each(|_| make_noise(&mut pilot));
+        pilot
+    }
+
+    fn make_noise(pilot: &mut Pilot) {
+        let window = |log_rate: f64| pairs::Window { log_rate, counting: 0.0 };
+        pilot.pairs.at_home(&window(10.0), &window(10.3));
+        pilot.pairs.at_home(&window(10.3), &window(10.0));
+    }
+
+    /// Takes in a probe that gained this much.
+    fn probed(pilot: &mut Pilot, cell: Cell, gain: f64) -> &'static str {
+        make_noise(pilot);
+        let home = pilot.last_home.expect("it was just looked at");
+        pilot.away = Some((cell, Evidence { log_rate: home.log_rate + gain, ..home }));
+        pilot.weigh(&home)
+    }
+
+    /// On a server of few operations a window the model was sure of a place, whatever its probes said.
+    #[test]
+    fn the_model_alone_moves_nobody() {
+        for (gain, said) in [(-0.1, "not surely better: stay"), (0.15, "surely better: move")] {
+            let mut pilot = settled_in_noise();
+            pilot.home = pilot.terrain.grid.nearest(Setting { batch_rows: 16, workers: 1 });
+            pilot.terrain.misfit = 0.005;
+            let cell = pilot.terrain.grid.offset(pilot.home, 2, 0);
+            assert_eq!(probed(&mut pilot, cell, gain), "not surely better: stay", "one probe");
+            let belief = pilot.belief(cell);
+            assert!(SURE < belief.gains(), "the model is not sure of it: {belief:?}");
+            assert_eq!(probed(&mut pilot, cell, gain), said, "{gain}: {:?}", pilot.belief(cell));
+        }
+    }
+
+    /// Where 1,000 x 5 is as good as home by all that is known, home is held to it until one of the
+    /// two is surely better: one that was 4 % worse was once kept to the end.
+    #[test]
+    fn home_is_held_to_what_is_usually_taken_until_that_is_decided() {
+        let cruising = || {
+            let mut pilot = settled_in_noise();
+            pilot.mode = Mode::Cruise;
+            pilot.home = pilot.terrain.grid.offset(pilot.terrain.grid.nearest(USUAL), 1, 0);
+            pilot.last_probe_s = pilot.terrain.now_s;
+            pilot
+        };
+        let goes_to_rival = |pilot: &mut Pilot| {
+            pilot.likely = None;
+            pilot.choose();
+            let rival = pilot.terrain.grid.nearest(USUAL);
+            matches!(pilot.step, Step::Away { cell } if cell == rival)
+        };
+        let rival = |pilot: &Pilot| pilot.terrain.grid.nearest(USUAL);
+        let mut pilot = cruising();
+        assert!(!goes_to_rival(&mut pilot), "it was not probed yet");
+        let cell = rival(&pilot);
+        probed(&mut pilot, cell, 0.0);
+        assert!(goes_to_rival(&mut pilot), "{:?}", pilot.belief(cell));
+        for _ in 0..200 {
+            probed(&mut pilot, cell, -0.045);
+        }
+        assert!(!goes_to_rival(&mut pilot), "it is surely worse: {:?}", pilot.belief(cell));
+        let mut pilot = cruising();
+        for _ in 0..3 {
+            probed(&mut pilot, cell, -0.4);
+        }
+        assert!(!goes_to_rival(&mut pilot), "it costs too much: {:?}", pilot.belief(cell));
+    }
+
+    /// What is usually taken is gone to sooner than other places, and left later.
+    #[test]
+    fn it_takes_less_to_go_to_what_is_usually_taken_than_to_leave_it() {
+        let probes_to_move = |from: (isize, isize), to: (isize, isize)| {
+            let mut pilot = settled_in_noise();
+            let usual = pilot.terrain.grid.nearest(USUAL);
+            pilot.home = pilot.terrain.grid.offset(usual, from.0, from.1);
+            pilot.terrain.misfit = 0.1;
+            let cell = pilot.terrain.grid.offset(usual, to.0, to.1);
+            let moves = |_: &usize| probed(&mut pilot, cell, 0.1) == "surely better: move";
+            (0..1_000).find(moves).expect("it never moved")
+        };
+        let (to, other, from) = (
+            probes_to_move((2, 0), (0, 0)),
+            probes_to_move((-2, 0), (-1, 0)),
+            probes_to_move((0, 0), (1, 0)),
+        );
+        assert!(to < other && other < from, "{to} {other} {from} probes");
     }
 
     /// Who has looked around holds what it found for most of the time: with windows of 0.5 s one in

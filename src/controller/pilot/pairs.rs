@@ -12,8 +12,8 @@ use crate::{
 
 /// Time after which a difference counts half.
 const HALF_LIFE_S: f64 = 120.0;
-/// Differences kept of a place.
-const DIFFERENCES_MAX: usize = 30;
+/// Differences kept of a place: two places that are 2 % apart take hundreds to tell apart.
+const DIFFERENCES_MAX: usize = 240;
 /// Distance from the median, in standard deviations, at which a difference is cut off.
 const CUT_OFF: f64 = 2.5;
 /// Windows ahead that a probe is valued over: the first alone is hardly ever worth it.
@@ -43,6 +43,8 @@ pub(super) struct Belief {
     pub(super) deviation: f64,
     /// Probes it rests on.
     pub(super) n: usize,
+    /// Probability that it is faster than home by these alone.
+    pub(super) by_probes: f64,
 }
 
 impl Belief {
@@ -158,7 +160,7 @@ impl Pairs {
         let none = Vec::new();
         let differences = self.differences.get(&cell).unwrap_or(&none);
         if differences.is_empty() {
-            return Belief { mean: prior.mean, deviation: prior.deviation, n: 0 };
+            return Belief { mean: prior.mean, deviation: prior.deviation, n: 0, by_probes: 0.5 };
         }
         let values: Vec<f64> = differences.iter().map(|it| it.value).collect();
         let center = median(&values);
@@ -175,7 +177,8 @@ impl Pairs {
         let prior_precision = 1.0 / (prior_variance + doubt);
         let variance = 1.0 / (prior_precision + precision);
         let mean = variance * (prior_precision * prior.mean + precision * measured);
-        Belief { mean, deviation: variance.sqrt(), n: values.len() }
+        let by_probes = normal_below(measured * precision.sqrt());
+        Belief { mean, deviation: variance.sqrt(), n: values.len(), by_probes }
     }
 
     /// What is gained on average by probing there and moving if it is better.
@@ -253,8 +256,8 @@ mod tests {
             pairs.at_home(&window(10.1), &window(10.0));
         }
         assert!((pairs.noise - 0.133).abs() < 0.01, "{}", pairs.noise);
-        assert!(pairs.worth(&Belief { mean: 0.0, deviation: 0.05, n: 0 }) > 0.004);
-        assert!(pairs.worth(&Belief { mean: -0.2, deviation: 0.01, n: 9 }) < 0.001);
+        assert!(pairs.worth(&Belief { mean: 0.0, deviation: 0.05, n: 0, by_probes: 0.5 }) > 0.004);
+        assert!(pairs.worth(&Belief { mean: -0.2, deviation: 0.01, n: 9, by_probes: 0.0 }) < 0.001);
     }
 
     /// A window of eight operations once moved home on a single probe, that was sure by 0.9999.

@@ -44,8 +44,9 @@ const SCOUTS: [(isize, isize); 11] = [
     (2 * STEPS, -2),
     (-3 * STEPS, 0),
 ];
-/// What is taken where nothing was measured, the first scout: whoever tunes must not lose to it.
-const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
+/// What is taken where nothing was measured, the first scout and home's rival: whoever tunes must not
+/// lose to it.
+pub(super) const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// A scout may be predicted this far above the limit, once.
 const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
@@ -64,9 +65,17 @@ const THOROUGH_PROBES: u32 = 60;
 /// Time between probes in cruise: when one is worth it, and otherwise.
 const WORTHY_EVERY_S: f64 = 1.5;
 const IDLE_EVERY_S: f64 = 10.0;
-/// Certainty for a move, and with a single probe.
-const SURE: f64 = 0.90;
+/// Certainty for a move, for one to the rival, for one away from it, and with a single probe.
+pub(super) const SURE: f64 = 0.90;
+const SURE_TO_RIVAL: f64 = 0.65;
+const SURE_FROM_RIVAL: f64 = 0.97;
 const SURE_AT_ONCE: f64 = 0.99;
+/// Certainty by probes alone: on a server of few operations a window the model was sure of nonsense.
+const SURE_BY_PROBES: f64 = 0.70;
+/// Chance that the rival gains, and loss of a probe of it, between which neither is better: it is
+/// probed whenever nothing else is, until that is decided.
+const RIVAL_GAINS_MIN: f64 = 0.05;
+const RIVAL_LOSS_MAX: f64 = 0.05;
 /// Certainty from which a place is probed again at once, up to so many times: what is found late is
 /// lost until then.
 const LIKELY: f64 = 0.75;
@@ -98,7 +107,9 @@ impl Pilot {
         let belief = self.belief(cell);
         let gains = belief.gains();
         self.grounds = vec![("gain", belief.mean), ("sure", gains)];
-        let is_sure = SURE < gains && (2 <= belief.n || SURE_AT_ONCE < gains);
+        let is_sure = self.sure_enough(cell) < gains
+            && SURE_BY_PROBES < belief.by_probes
+            && (2 <= belief.n || SURE_AT_ONCE < gains);
         let keeps = self.terrain.limit_s.is_none_or(|limit_s| probe.p99_s <= limit_s);
         if !(is_sure && keeps) {
             let is_likely = LIKELY < gains && belief.n < LIKELY_PROBES && keeps;
@@ -111,6 +122,16 @@ impl Pilot {
         (self.mode, self.probes) = (Mode::Search, 0);
         self.last_home = None;
         "surely better: move"
+    }
+
+    /// Certainty that it takes to move there.
+    fn sure_enough(&self, cell: Cell) -> f64 {
+        let rival = self.terrain.grid.nearest(USUAL);
+        match (self.home == rival, cell == rival) {
+            (true, _) => SURE_FROM_RIVAL,
+            (_, true) => SURE_TO_RIVAL,
+            _ => SURE,
+        }
     }
 
     /// Decides what the next window is for: home, or a probe away from it.
@@ -128,6 +149,8 @@ impl Pilot {
             self.scouted.insert(cell, self.terrain.now_s);
             self.probes += 1;
             self.last_probe_s = self.terrain.now_s;
+            self.step = Step::Away { cell };
+        } else if let Some(cell) = self.rival() {
             self.step = Step::Away { cell };
         }
     }
@@ -173,6 +196,23 @@ impl Pilot {
         scout.or(cell)
     }
 
+    /// What is usually taken, while it was probed and neither it nor home is surely better.
+    fn rival(&self) -> Option<Cell> {
+        let cell = self.terrain.grid.nearest(USUAL);
+        let belief = self.belief(cell);
+        let is_undecided =
+            0 < belief.n && RIVAL_GAINS_MIN < belief.gains() && -RIVAL_LOSS_MAX < belief.mean;
+        (is_undecided && self.is_open(cell)).then_some(cell)
+    }
+
+    /// Whether a probe there breaks no limit, nobody's refusal, and takes no long time.
+    fn is_open(&self, cell: Cell) -> bool {
+        cell != self.home
+            && self.terrain.is_allowed(cell)
+            && self.terrain.keeps_limit(cell, 1.0)
+            && self.terrain.is_cheap(cell, self.home)
+    }
+
     /// The place whose probe promises most, and how much.
     fn best_probe(&self) -> (Option<Cell>, f64) {
         let terrain = &self.terrain;
@@ -182,14 +222,9 @@ impl Pilot {
             .collect();
         places.extend(terrain.best(self.home));
         places.extend(self.surprise());
-        places.remove(&self.home);
-        let is_open = |cell: &Cell| {
-            terrain.is_allowed(*cell)
-                && terrain.keeps_limit(*cell, 1.0)
-                && terrain.is_cheap(*cell, self.home)
-        };
         let worth = |cell: Cell| (cell, self.pairs.worth(&self.belief(cell)));
-        let best = places.into_iter().filter(is_open).map(worth).max_by(|a, b| a.1.total_cmp(&b.1));
+        let best = places.into_iter().filter(|it| self.is_open(*it)).map(worth);
+        let best = best.max_by(|a, b| a.1.total_cmp(&b.1));
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
     }
 
