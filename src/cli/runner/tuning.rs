@@ -113,8 +113,8 @@ impl<T: Target> Run<T> {
         if !self.contest(blocks, signals).await? {
             return Ok(None);
         }
-        let tuning = self.judge()?.tuning;
-        if let Some(rivals) = tuning.and_then(|it| it.undecided()) {
+        let rivals = self.judge()?.tuning.map_or_else(Vec::new, |it| it.undecided());
+        if !rivals.is_empty() {
             let blocks = self.record.plan.add_rematch(&rivals);
             if !self.contest(blocks, signals).await? {
                 return Ok(None);
