@@ -56,7 +56,7 @@ pub(super) enum Command {
     ///
     /// A controller moves the setting on the live run, then what it found is measured again beside
     /// its runner-up, the article's 1,000 rows x 5 workers and the best static default, and you are
-    /// told what to use, what the others give, and how sure that is. About a minute.
+    /// told what to use, what the others give, and how sure that is. One to two minutes.
     Tune(Tune),
     /// Says whether head inserts more slowly than base: a regression gate for CI.
     ///
