@@ -16,13 +16,15 @@ pub(super) fn judge(record: &Record, baseline: Option<usize>) -> Vec<CellVerdict
 
 /// Estimates the ratio of two cells' rows a second from the repetitions that both have.
 pub(super) fn speedup(record: &Record, cell: usize, baseline: usize) -> Option<Estimate> {
-    let rate_in = |cell: usize, repetition: u32| {
-        let mut blocks = record.valid_blocks_of(cell);
+    let baseline_in = |repetition: u32| {
+        let mut blocks = record.valid_blocks_of(baseline);
         blocks.find(|block| block.repetition == repetition).map(BlockRecord::rows_per_s)
     };
-    let pairs: Vec<(f64, f64)> = (0..record.plan.repetitions)
-        .filter_map(|repetition| Some((rate_in(cell, repetition)?, rate_in(baseline, repetition)?)))
-        .collect();
+    // Those of a rematch are numbered on from the plan's.
+    let paired = record
+        .valid_blocks_of(cell)
+        .filter_map(|block| Some((block.rows_per_s(), baseline_in(block.repetition)?)));
+    let pairs: Vec<(f64, f64)> = paired.collect();
     Estimate::of_ratio(&pairs)
 }
 

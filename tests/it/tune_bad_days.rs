@@ -68,6 +68,21 @@ async fn tune(sim: &str, policy: Policy, arguments: &[&str]) -> Tuned {
     Tuned { stdout: finished.stdout, windows, journal, verdict, record }
 }
 
+/// Settings that may be the best meet again: the ratios once left out what that gave.
+#[tokio::test]
+async fn a_rematch_counts_in_the_ratios() {
+    let sim = "[sim]\nseed = 9\n[sim.weather]\nnoise = 0.1\n";
+    let tuned = tune(sim, Policy::Pilot, &["--search", "5s", "--repetitions", "2"]).await;
+    let tuning = tuned.verdict.tuning.as_ref().unwrap();
+    let blocks = |cell| tuned.record.blocks.iter().filter(|it| it.cell == cell).count();
+    let best = blocks(tuning.best.unwrap());
+    assert_eq!(best, 4, "nothing met again");
+    for contender in &tuning.contenders {
+        let pairs = contender.best_over_it.unwrap().n;
+        assert_eq!(pairs, best.min(blocks(contender.cell)), "{contender:?}");
+    }
+}
+
 /// No noise, no tail: operations of one setting take the same time, and variances are 0.
 #[tokio::test]
 async fn a_perfectly_steady_server_stops_no_controller() {
