@@ -171,6 +171,8 @@ impl Pairs {
             sum += weight * it.value.clamp(center - reach, center + reach);
             weights += weight;
         }
+        // Of what is days old nothing is left.
+        let weights = weights.max(f64::MIN_POSITIVE);
         let measured = sum / weights;
         let precision = weights / (self.noise * self.noise);
         let doubt = ((measured - prior.mean).powi(2) - 1.0 / precision).max(0.0);
@@ -234,6 +236,15 @@ mod tests {
         }
         let belief = pairs.belief(AWAY, 4.0, wrong);
         assert!(0.2 < belief.mean, "{belief:?}");
+    }
+
+    #[test]
+    fn what_is_days_old_says_nothing() {
+        let mut pairs = Pairs::default();
+        assert!(pairs.probe(AWAY, 0.0, windows([10.0, 10.3, 10.0])));
+        let belief = pairs.belief(AWAY, 1e6, PRIOR);
+        assert!((belief.mean - PRIOR.mean).abs() < 1e-9, "{belief:?}");
+        assert!((belief.deviation - PRIOR.deviation).abs() < 1e-9, "{belief:?}");
     }
 
     #[test]
