@@ -79,6 +79,9 @@ fn compare(
         let like = CellPlan { controller: Some(other(controller, policy)), ..cell.clone() };
         let steering = steering.entry(who).or_insert_with(|| Steering::of(&like, seed));
         steering.helm.begin(None);
+        if !controller.is_search {
+            steering.helm.search_is_over();
+        }
         let comparison = comparisons.entry(block.cell).or_default();
         for row in journal.iter().filter(|it| it.block == number) {
             let window =

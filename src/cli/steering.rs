@@ -87,6 +87,10 @@ impl Controller for Helm {
         self.now = window.start + window.length;
         self.controller.decide(&window)
     }
+
+    fn search_is_over(&mut self) {
+        self.controller.search_is_over();
+    }
 }
 
 /// Notices when a controller has found what it sought.

@@ -197,6 +197,9 @@ pub trait Controller: Send {
 
     /// Takes in one window and decides the setting for the next.
     fn decide(&mut self, window: &WindowSummary) -> Decision;
+
+    /// From now on all that is inserted counts, and not only what is found.
+    fn search_is_over(&mut self) {}
 }
 
 #[cfg(test)]

@@ -141,7 +141,8 @@ impl Plan {
         let cell = match self.tuning_mut().follow {
             Some(cell) => cell,
             None => {
-                let cell = CellPlan { name: "follow".to_owned(), ..self.cells[winner].clone() };
+                let mut cell = CellPlan { name: "follow".to_owned(), ..self.cells[winner].clone() };
+                cell.controller.as_mut().expect("it goes on steering").is_search = false;
                 self.cells.push(cell);
                 self.cells.len() - 1
             }
@@ -254,6 +255,6 @@ mod tests {
         let stop = Stop { rows: Some(9), seconds: Some(5.0) };
         assert_eq!((plan.add_follow(0, stop), plan.add_follow(1, stop)), (11, 12));
         assert_eq!((plan.cells.len(), plan.cells[4].name.as_str()), (5, "follow"));
-        assert!(plan.cells[4].controller.is_some() && plan.cells[4].stop == stop);
+        assert!(!plan.cells[4].controller.unwrap().is_search && plan.cells[4].stop == stop);
     }
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use super::{Run, Signals, Steering};
 use crate::{
     clock,
+    controller::Controller as _,
     plan::{Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
@@ -204,6 +205,7 @@ impl<T: Target> Run<T> {
     ) -> anyhow::Result<()> {
         let started = clock::now();
         steering.watch.rest = None;
+        steering.helm.search_is_over();
         steering.ends_when_told = true;
         let mut repetition = 0;
         while clock::since(started) < time && !signals.stop.is_cancelled() {

@@ -81,7 +81,7 @@ pub struct Pilot {
     last_home: Option<Evidence>,
     /// A probe that awaits the window at home after it.
     away: Option<(Cell, Evidence)>,
-    /// Whether it looks around until nothing is worth it: only what is found counts.
+    /// Whether it looks around for long before it first rests: only what is found counts.
     is_thorough: bool,
     /// Probes of this search, which begins anew with each home.
     probes: u32,
@@ -237,6 +237,10 @@ impl Controller for Pilot {
         let grounds = std::mem::take(&mut self.grounds);
         self.go(reason).because(&grounds)
     }
+
+    fn search_is_over(&mut self) {
+        self.is_thorough = false;
+    }
 }
 
 #[cfg(test)]
@@ -332,6 +336,23 @@ mod tests {
         };
         let (search, live) = (seen_before_rest(true), seen_before_rest(false));
         assert!(live + 4 <= search, "{live} places, and {search} where only what is found counts");
+    }
+
+    /// A search that is cut off once went on looking around in what followed it.
+    #[test]
+    fn where_a_search_is_over_it_looks_around_no_longer() {
+        let goal = Goal { bounds: Bounds::WIDE, p99_limit: None, seed: 1, is_search: true };
+        let windows_to_rest = |is_over: bool| {
+            let mut pilot = Pilot::new(&goal);
+            run(&mut pilot, 30, |_| ());
+            assert!(pilot.mode == Mode::Search && pilot.is_settled, "it is not in its search");
+            if is_over {
+                pilot.search_is_over();
+            }
+            run(&mut pilot, 300, |_| ()).iter().take_while(|it| it.state != "cruise").count()
+        };
+        let (goes_on, is_over) = (windows_to_rest(false), windows_to_rest(true));
+        assert!(2 * is_over < goes_on, "{is_over} windows to rest, and {goes_on} in a search");
     }
 
     #[test]
