@@ -46,7 +46,7 @@ const SCOUTS: [(isize, isize); 11] = [
 ];
 /// What is taken where nothing was measured, the first scout and home's rival: whoever tunes must not
 /// lose to it.
-pub(super) const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
+const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// A scout may be predicted this far above the limit, once.
 const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
@@ -60,7 +60,7 @@ const WORTH_MIN: f64 = 0.004;
 const SEARCH_PROBES: u32 = 6;
 const URGENT_PROBES: u32 = 20;
 const URGENT: f64 = 0.03;
-/// The same where only what is found counts: about what fits into a search's time.
+/// The same where only what is found counts: more than fit into a search of 20 s.
 const THOROUGH_PROBES: u32 = 60;
 /// Time between probes in cruise: when one is worth it, and otherwise.
 const WORTHY_EVERY_S: f64 = 1.5;
@@ -72,8 +72,8 @@ const SURE_FROM_RIVAL: f64 = 0.97;
 const SURE_AT_ONCE: f64 = 0.99;
 /// Certainty by probes alone: on a server of few operations a window the model was sure of nonsense.
 const SURE_BY_PROBES: f64 = 0.70;
-/// Chance that the rival gains, and loss of a probe of it, between which neither is better: it is
-/// probed whenever nothing else is, until that is decided.
+/// Least chance that the rival gains, and most that it is believed to lose, for it to be probed whenever
+/// nothing else is.
 const RIVAL_GAINS_MIN: f64 = 0.05;
 const RIVAL_LOSS_MAX: f64 = 0.05;
 /// Certainty from which a place is probed again at once, up to so many times: what is found late is
@@ -126,10 +126,9 @@ impl Pilot {
 
     /// Certainty that it takes to move there.
     fn sure_enough(&self, cell: Cell) -> f64 {
-        let rival = self.terrain.grid.nearest(USUAL);
-        match (self.home == rival, cell == rival) {
-            (true, _) => SURE_FROM_RIVAL,
-            (_, true) => SURE_TO_RIVAL,
+        match self.usual() {
+            Some(usual) if self.home == usual => SURE_FROM_RIVAL,
+            Some(usual) if cell == usual => SURE_TO_RIVAL,
             _ => SURE,
         }
     }
@@ -198,18 +197,29 @@ impl Pilot {
 
     /// What is usually taken, while it was probed and neither it nor home is surely better.
     fn rival(&self) -> Option<Cell> {
-        let cell = self.terrain.grid.nearest(USUAL);
+        let cell = self.usual()?;
         let belief = self.belief(cell);
         let is_undecided =
             0 < belief.n && RIVAL_GAINS_MIN < belief.gains() && -RIVAL_LOSS_MAX < belief.mean;
-        (is_undecided && self.is_open(cell)).then_some(cell)
+        (is_undecided && self.is_open(cell, 1.0)).then_some(cell)
     }
 
-    /// Whether a probe there breaks no limit, nobody's refusal, and takes no long time.
-    fn is_open(&self, cell: Cell) -> bool {
+    /// What is usually taken, if it is within the bounds.
+    pub(super) fn usual(&self) -> Option<Cell> {
+        let grid = &self.terrain.grid;
+        let holds_batch = grid.batches().first() <= Some(&USUAL.batch_rows)
+            && Some(&USUAL.batch_rows) <= grid.batches().last();
+        let holds_workers = grid.workers().first() <= Some(&USUAL.workers)
+            && Some(&USUAL.workers) <= grid.workers().last();
+        (holds_batch && holds_workers).then(|| grid.nearest(USUAL))
+    }
+
+    /// Whether a probe there is foreseen to keep the limit times `slack`, and to take no long time,
+    /// and the server does not refuse it.
+    fn is_open(&self, cell: Cell, slack: f64) -> bool {
         cell != self.home
             && self.terrain.is_allowed(cell)
-            && self.terrain.keeps_limit(cell, 1.0)
+            && self.terrain.keeps_limit(cell, slack)
             && self.terrain.is_cheap(cell, self.home)
     }
 
@@ -223,7 +233,7 @@ impl Pilot {
         places.extend(terrain.best(self.home));
         places.extend(self.surprise());
         let worth = |cell: Cell| (cell, self.pairs.worth(&self.belief(cell)));
-        let best = places.into_iter().filter(|it| self.is_open(*it)).map(worth);
+        let best = places.into_iter().filter(|it| self.is_open(*it, 1.0)).map(worth);
         let best = best.max_by(|a, b| a.1.total_cmp(&b.1));
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
     }
@@ -265,13 +275,10 @@ impl Pilot {
         let terrain = &self.terrain;
         let mut oldest: Option<(f64, Cell)> = None;
         let around = SCOUTS.map(|(batch, workers)| terrain.grid.offset(self.home, batch, workers));
-        for cell in [terrain.grid.nearest(USUAL)].into_iter().chain(around) {
+        for cell in self.usual().into_iter().chain(around) {
             let probed_s = self.pairs.last_s(cell);
             let slack = if probed_s.is_none() { SCOUT_SLACK } else { 1.0 };
-            let is_open = cell != self.home
-                && terrain.is_allowed(cell)
-                && terrain.keeps_limit(cell, slack)
-                && terrain.is_cheap(cell, self.home)
+            let is_open = self.is_open(cell, slack)
                 && terrain.gain(cell, self.home).is_none_or(|it| -SCOUT_LOSS_MAX <= it);
             let scouted_s = self.scouted.get(&cell).copied();
             let last_s = probed_s.into_iter().chain(scouted_s).fold(f64::NEG_INFINITY, f64::max);
