@@ -316,13 +316,12 @@ impl Tuning {
         self.p99_limit_ms.is_some() && self.best.is_none()
     }
 
-    /// The best, and those that may be as fast and come within 5 % of it; nothing, if there are none.
+    /// The best, and those that may be as fast; nothing, if there are none.
     pub fn undecided(&self) -> Vec<usize> {
         let Some(best) = self.best else { return Vec::new() };
         let is_near = |it: &&ContenderVerdict| {
-            let near = |ratio: Estimate| ratio.may_be(1.0) && ratio.value <= 1.0 / PLATEAU;
             let keeps = it.keeps_limit != Some(false);
-            it.cell != best && keeps && it.best_over_it.is_some_and(near)
+            it.cell != best && keeps && it.best_over_it.is_some_and(|ratio| ratio.may_be(1.0))
         };
         let near: Vec<usize> = self.contenders.iter().filter(is_near).map(|it| it.cell).collect();
         if near.is_empty() { near } else { [vec![best], near].concat() }
@@ -597,9 +596,9 @@ mod tests {
         let nearer = || rival(2, 985.0, ratio(0.95, 1.08), None);
         let slow = || rival(3, 500.0, ratio(1.9, 2.1), None);
         let breaks = || rival(4, 999.0, ratio(0.95, 1.05), Some(false));
-        let far = || rival(5, 930.0, ratio(0.95, 1.20), None);
-        let all = vec![best(), slow(), near(), nearer(), breaks(), far()];
-        assert_eq!(undecided(all), [0, 1, 2]);
+        let wide = || rival(5, 930.0, ratio(0.95, 1.20), None);
+        let all = vec![best(), slow(), near(), nearer(), breaks(), wide()];
+        assert_eq!(undecided(all), [0, 1, 2, 5]);
         assert_eq!(undecided(vec![best(), slow(), breaks()]), Vec::<usize>::new());
     }
 
@@ -609,10 +608,15 @@ mod tests {
             let ratio = it.best_over_it.map(|it| Estimate { high: Some(high), ..it });
             ContenderVerdict { best_over_it: ratio, ..it }
         };
+        let one_block = |it: ContenderVerdict| {
+            let ratio = it.best_over_it.map(|it| Estimate { low: None, high: None, n: 1, ..it });
+            ContenderVerdict { best_over_it: ratio, ..it }
+        };
         let contenders = [
             contender(0, (8_000, 8), 1_000.0, None),
             unsure(contender(1, (2_000, 8), 995.0, None), 1.04),
             unsure(contender(2, (1_000, 8), 995.0, None), 1.06),
+            one_block(contender(4, (900, 8), 995.0, None)),
             contender(3, (500, 8), 985.0, None),
         ];
         let best = best_of(&contenders).unwrap();
