@@ -91,7 +91,7 @@ impl Step {
 pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
     let description = description(record, windows);
     let top = top_below(&description) + 50.0;
-    let panel_count = record.plan.repetitions.clamp(1, PANELS_MAX);
+    let panel_count = repetitions(record).clamp(1, PANELS_MAX);
     let rows = rows(record, windows, top);
     let bottom = rows.last().map_or(top + 20.0, |row| row.top + row.height());
     let title = format!("{}: rows a second over time", record.plan.heading());
@@ -117,10 +117,11 @@ pub fn over_time(record: &Record, windows: &[WindowRow]) -> String {
 fn description(record: &Record, windows: &[WindowRow]) -> Vec<String> {
     let nominal = record.plan.window_ms;
     let short = windows.iter().filter(|window| is_short(record, window)).count();
+    let (least, most) = (record.plan.repetitions, repetitions(record));
+    let n = if least < most { format!("up to {most}") } else { format!("n = {most}") };
     let mut description = vec![format!(
         "Rows confirmed in each window of {nominal} ms, over the window's own length. A panel \
-             a block, n = {} a cell. Each cell has its own scales.",
-        record.plan.repetitions
+             a block, {n} a cell. Each cell has its own scales.",
     )];
     if 0 < short {
         description.push(format!(
@@ -129,11 +130,11 @@ fn description(record: &Record, windows: &[WindowRow]) -> Vec<String> {
             windows.len()
         ));
     }
-    if PANELS_MAX < record.plan.repetitions {
+    if PANELS_MAX < most {
         description.push(format!(
             "Shown: repetitions 0 to {} of {}; windows.csv holds all.",
             PANELS_MAX - 1,
-            record.plan.repetitions
+            most
         ));
     }
     if blocks_of(record, windows).any(|(_, count)| STEPS_MAX < count) {
@@ -141,6 +142,11 @@ fn description(record: &Record, windows: &[WindowRow]) -> Vec<String> {
             .push(format!("In blocks of more than {STEPS_MAX} windows, neighbours are added up."));
     }
     description
+}
+
+/// Repetitions of the cell that has the most: what may be the best of a search meets again.
+fn repetitions(record: &Record) -> u32 {
+    record.plan.blocks.iter().map(|it| it.repetition + 1).max().unwrap_or(0)
 }
 
 /// Counts the windows of each block.
@@ -164,7 +170,7 @@ fn rows(record: &Record, windows: &[WindowRow], top: f64) -> Vec<Row> {
             .iter()
             .filter(|window| window.cell == cell.name && !is_short(record, window))
             .collect();
-        let panels = (0..record.plan.repetitions.min(PANELS_MAX))
+        let panels = (0..repetitions(record).min(PANELS_MAX))
             .map(|repetition| panel(record, &own, repetition))
             .filter(|panel| !panel.steps.is_empty())
             .collect();
