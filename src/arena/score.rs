@@ -14,10 +14,9 @@ const HELD_FOR_S: f64 = 10.0;
 const HELD_SHARE: f64 = 0.8;
 /// What lies this far above the limit violates it: nobody can measure closer.
 const LIMIT_MARGIN: f64 = 1.02;
-/// How often the article's setting is looked at: it does not move, the server might.
+/// How often the article's setting, which no controller may be much worse than, is looked at: it does
+/// not move, the server might.
 const ARTICLE_EVERY_S: f64 = 0.5;
-/// The article's own setting, which no controller may be much worse than.
-const ARTICLE: Setting = Setting { batch_rows: 1_000, workers: 5 };
 
 /// What was in force for some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,7 +94,7 @@ pub fn score(case: &Case, path: &Path, bounds: &Bounds) -> Score {
         shares.iter().zip(&violations).map(|(share, violates)| worth(*share, *violates)).collect();
     let article = mean((0..ticks).step_by(tick(ARTICLE_EVERY_S)).map(|at| {
         let at_s = at as f64 * TICK_S;
-        worth(truth.share(at_s, ARTICLE), truth.violates(at_s, ARTICLE))
+        worth(truth.share(at_s, Setting::ARTICLE), truth.violates(at_s, Setting::ARTICLE))
     }));
     let change_s = match case.course {
         Course::At { s } => Some(s),

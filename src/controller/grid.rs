@@ -1,5 +1,5 @@
 //! The settings that a search tells apart: a quarter octave of batch rows, half an octave of
-//! workers.
+//! workers, and the article's own.
 
 use super::{Bounds, Setting};
 
@@ -23,18 +23,25 @@ pub struct Cell {
 }
 
 impl Grid {
-    /// The grid within bounds. The bounds are on it, even where no step is.
+    /// The grid within bounds. The bounds are on it, even where no step is, and so is the article's
+    /// setting: a controller was once held to 1,024 x 6 in its place, from which a cliff parted it.
     pub fn new(bounds: &Bounds) -> Grid {
         let (low, high) = bounds.batch_rows();
-        let steps = (0..).map(step_of_batch).take_while(|it| *it < high);
+        let article = Setting::ARTICLE;
+        // Places 2 % apart tell nothing: its batch stands for the step next to it.
+        let article_batch = |step: u64| match step {
+            1_024 if low < article.batch_rows => article.batch_rows,
+            _ => step,
+        };
+        let steps = (0..).map(|it| article_batch(step_of_batch(it))).take_while(|it| *it < high);
         let mut batches: Vec<u64> = steps.filter(|it| low < *it).chain([low, high]).collect();
         batches.sort_unstable();
         batches.dedup();
 
         let (low, high) = bounds.workers();
         let octaves = (0..31).flat_map(|it| [1_u32 << it, (1 << it) + (1 << it) / 2]);
-        let mut workers: Vec<u32> =
-            octaves.filter(|it| low < *it && *it < high).chain([low, high]).collect();
+        let steps = octaves.chain([article.workers]).filter(|it| low < *it && *it < high);
+        let mut workers: Vec<u32> = steps.chain([low, high]).collect();
         workers.sort_unstable();
         workers.dedup();
         Grid { batches, workers }
@@ -103,11 +110,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wide_grid_is_that_of_the_research() {
+    fn the_wide_grid_is_that_of_the_research_and_the_articles_setting() {
         let grid = Grid::new(&Bounds::WIDE);
         assert_eq!(grid.batches()[..8], [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(grid.batches()[grid.batches().len() - 2..], [55_109, 65_535]);
-        assert_eq!(grid.workers(), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]);
+        assert_eq!(grid.workers(), [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64]);
+    }
+
+    #[test]
+    fn the_articles_setting_is_on_the_grid_where_the_bounds_hold_it() {
+        let nearest = |batch_rows, workers| {
+            let grid = Grid::new(&Bounds::new(batch_rows, workers).unwrap());
+            grid.setting(grid.nearest(Setting::ARTICLE))
+        };
+        for (batch_rows, workers) in
+            [((1, 65_535), (1, 64)), ((999, 1_001), (4, 6)), ((1_000, 9_000), (5, 5))]
+        {
+            assert_eq!(nearest(batch_rows, workers), Setting::ARTICLE);
+        }
+        let beyond = Grid::new(&Bounds::new((1_010, 5_000), (1, 4)).unwrap());
+        assert_eq!(beyond.batches()[..2], [1_010, 1_024]);
+        assert_eq!(beyond.workers(), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -123,7 +146,7 @@ mod tests {
     fn places_near_a_setting_and_beyond_the_edge() {
         let grid = Grid::new(&Bounds::WIDE);
         let cell = grid.nearest(Setting { batch_rows: 1_000, workers: 10 });
-        assert_eq!(grid.setting(cell), Setting { batch_rows: 1_024, workers: 12 });
+        assert_eq!(grid.setting(cell), Setting { batch_rows: 1_000, workers: 12 });
         let edge = grid.offset(cell, -1_000, 1_000);
         assert_eq!(grid.setting(edge), Setting { batch_rows: 1, workers: 64 });
         assert_eq!(grid.offset(edge, 0, 0), edge);

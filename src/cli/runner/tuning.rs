@@ -13,8 +13,6 @@ use crate::{
     verdict::{Seen, rows_in_flight, seen},
 };
 
-/// The article's setting.
-const ARTICLE: Setting = Setting { batch_rows: 1_000, workers: 5 };
 /// The one setting to take where nothing can be measured: of all on the grid the one with the
 /// highest mean share of the best, over the servers 0 to 99 of each of the arena's families quiet,
 /// mid, noisy and weird.
@@ -257,7 +255,7 @@ fn contenders(plan: &Plan, found: &[Found]) -> (usize, Vec<(usize, Setting, Vec<
     let smaller = known().filter(is_smaller).min_by_key(|it| rows_in_flight(it.setting));
     smaller.into_iter().for_each(|it| add(winner.cell, it.setting, Role::Smaller));
     let bounds = plan.cells[winner.cell].controller.expect("a search moves settings").bounds;
-    add(winner.cell, bounds.nearest(ARTICLE), Role::Article);
+    add(winner.cell, bounds.nearest(Setting::ARTICLE), Role::Article);
     add(winner.cell, bounds.nearest(STATIC_DEFAULT), Role::StaticDefault);
     (winner.cell, all)
 }

@@ -565,7 +565,7 @@ mod tests {
     fn what_promises_most_is_probed_before_scouts_go_out() {
         let decisions = follow(&mut pilot(Bounds::WIDE, None), 60, 0, [with_cliff; 2]);
         let probe = decisions.iter().find(|it| it.state == "search" && it.setting != it.incumbent);
-        let usual = Grid::new(&Bounds::WIDE).nearest(Setting { batch_rows: 1_000, workers: 5 });
+        let usual = Grid::new(&Bounds::WIDE).nearest(Setting::ARTICLE);
         assert_ne!(Grid::new(&Bounds::WIDE).nearest(probe.unwrap().setting), usual);
     }
 

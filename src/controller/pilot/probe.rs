@@ -46,7 +46,7 @@ const SCOUTS: [(isize, isize); 11] = [
 ];
 /// What is taken where nothing was measured, the first scout and home's rival: whoever tunes must not
 /// lose to it.
-const USUAL: Setting = Setting { batch_rows: 1_000, workers: 5 };
+const USUAL: Setting = Setting::ARTICLE;
 /// A scout may be predicted this far above the limit, once.
 const SCOUT_SLACK: f64 = 1.2;
 /// A place that is predicted to lose more is not scouted.
