@@ -126,7 +126,7 @@ mod tests {
     /// Median time to 95 % with this many cores, and up to this many workers.
     fn time_to_95_s(cores: f64, workers: u32) -> f64 {
         let bounds = Bounds::new((1, 65_535), (1, workers)).unwrap();
-        let times = (0..20).map(|seed| {
+        let times = (0..100).map(|seed| {
             let mut case = draw(Family::Mid, seed);
             case.horizon_s = 60.0;
             // A server of more cores is built for more sessions.

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 pub use self::model::expected;
 use self::{
+    model::Focus,
     pairs::Pairs,
     terrain::Terrain,
     trouble::{Brace, Guard},
@@ -139,8 +140,8 @@ impl Pilot {
         }
     }
 
-    fn fit(&mut self) {
-        self.terrain.fit(self.watch.deviation());
+    fn fit(&mut self, focus: Focus) {
+        self.terrain.fit(self.watch.deviation(), focus);
     }
 
     /// Begins to hold home.

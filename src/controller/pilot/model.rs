@@ -31,6 +31,8 @@ const MISFIT: (f64, f64) = (0.03, 0.12);
 /// Least noise of one measurement.
 const NOISE_MIN: f64 = 0.05;
 const ROUNDS: usize = 3;
+/// Least that a place counts for being slow.
+const SHARE_MIN: f64 = 0.01;
 
 /// Noise of one window, and deviation of the model, where nothing is known of them.
 const NOISE_USUAL: f64 = 0.1;
@@ -51,7 +53,7 @@ pub fn expected(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<(Set
     let total =
         |(cell, (weight, sum)): (Cell, (f64, f64))| Total { cell, log_rate: sum / weight, weight };
     let totals: Vec<Total> = of_cells.into_iter().map(total).collect();
-    let Some((model, _)) = Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL) else {
+    let Some((model, _)) = Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL, Focus::All) else {
         return Vec::new();
     };
     let of = |setting: Setting| (setting, model.log_rate(setting).exp());
@@ -154,6 +156,16 @@ fn center(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// Which places a model has to fit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Focus {
+    /// All alike: what lies beyond a cliff must not look fast.
+    All,
+    /// The fast ones the more, by their rate: the way up to many workers begins at a hundredth of the
+    /// best, where other costs count than there.
+    Fast,
+}
+
 /// Invariant: some term is positive, so that every latency is.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -168,12 +180,19 @@ impl Model {
         totals: &[Total],
         noise: f64,
         misfit: f64,
+        focus: Focus,
     ) -> Option<(Model, f64)> {
         if totals.len() < CELLS_MIN {
             return None;
         }
         let noise = noise.max(NOISE_MIN);
-        let weight = |it: &Total| 1.0 / (noise * noise / it.weight.max(1e-3) + misfit * misfit);
+        let top = totals.iter().map(|it| it.log_rate).fold(f64::NEG_INFINITY, f64::max);
+        let share = |it: &Total| match focus {
+            Focus::All => 1.0,
+            Focus::Fast => (it.log_rate - top).exp().max(SHARE_MIN),
+        };
+        let variance = |it: &Total| noise * noise / it.weight.max(1e-3) + misfit * misfit;
+        let weight = |it: &Total| share(it) / variance(it);
         let mut robust = vec![1.0; totals.len()];
         let mut model = Model { terms: Vec::new() };
         for _ in 0..ROUNDS {
@@ -294,7 +313,7 @@ mod tests {
     #[test]
     fn predicts_what_it_has_not_seen() {
         let (grid, data) = measured(&DESIGN);
-        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05, Focus::All).unwrap();
         let unseen = Setting { batch_rows: 2_048, workers: 12 };
         let ratio = model.latency_s(unseen) / latency_s(unseen);
         // Five cells leave eight terms some freedom. Of all fits to them that are exact and have no
@@ -302,7 +321,7 @@ mod tests {
         // 0.938 of the truth by the least, and at 1 by the most.
         assert!((0.938..1.001).contains(&ratio), "{ratio}");
         let (grid, data) = measured(&[&DESIGN[..], &[(16, 32), (4_096, 2), (1_024, 32)]].concat());
-        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05, Focus::All).unwrap();
         let ratio = model.latency_s(unseen) / latency_s(unseen);
         assert!((ratio - 1.0).abs() < 1e-3, "as many cells as terms: {ratio}");
     }
@@ -329,11 +348,33 @@ mod tests {
         assert!(super::expected(&bounds, &near).is_empty());
     }
 
+    /// From 4 to 16 workers the rate doubles with them; from 32 on each more is in the way of all. The
+    /// terms cannot bend to both.
+    #[test]
+    fn who_looks_for_the_best_fits_what_is_fast() {
+        let knee_s = |setting: Setting| 1e-3 * (f64::from(setting.workers) / 32.0).max(1.0).powi(2);
+        let cells = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 48, 64].map(|workers| (1_000, workers));
+        let (grid, _) = measured(&[]);
+        let mut data = Data::default();
+        for (batch_rows, workers) in cells {
+            let cell = grid.nearest(Setting { batch_rows, workers });
+            let setting = grid.setting(cell);
+            data.push(0.0, cell, (in_flight(setting) / knee_s(setting)).ln());
+        }
+        let error = |focus| {
+            let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05, focus).unwrap();
+            let near = [24, 32, 48, 64].map(|workers| Setting { batch_rows: 1_000, workers });
+            near.map(|it| (model.latency_s(it) / knee_s(it)).ln().abs()).iter().sum::<f64>()
+        };
+        let (all, fast) = (error(Focus::All), error(Focus::Fast));
+        assert!(fast < 0.95 * all, "{fast} and {all}");
+    }
+
     #[test]
     fn few_cells_make_no_model() {
         let (grid, data) = measured(&DESIGN[..3]);
-        assert!(Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).is_none());
-        assert!(Model::fit(&grid, &Data::default().totals(0.0), 0.1, 0.05).is_none());
+        assert!(Model::fit(&grid, &data.totals(0.0), 0.1, 0.05, Focus::All).is_none());
+        assert!(Model::fit(&grid, &Data::default().totals(0.0), 0.1, 0.05, Focus::All).is_none());
     }
 
     #[test]
@@ -357,7 +398,7 @@ mod tests {
         let beyond = grid.nearest(Setting { batch_rows: 1_024, workers: 8 });
         let setting = grid.setting(beyond);
         data.push(0.0, beyond, (in_flight(setting) / (2.0 * latency_s(setting))).ln());
-        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05).unwrap();
+        let (model, _) = Model::fit(&grid, &data.totals(0.0), 0.1, 0.05, Focus::All).unwrap();
         let ratio = model.latency_s(setting) / latency_s(setting);
         assert!(2_f64.sqrt() < ratio, "{ratio}");
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Mode, Pilot, STEPS, Step,
+    model::Focus,
     pairs::{Belief, Prior, Window},
 };
 use crate::controller::{Cell, Evidence, Setting};
@@ -135,7 +136,7 @@ impl Pilot {
 
     /// Decides what the next window is for: home, or a probe away from it.
     pub(super) fn choose(&mut self) {
-        self.fit();
+        self.fit(Focus::All);
         self.step = Step::Home;
         if let Some(better) = self.within_limit() {
             self.retreat(better);

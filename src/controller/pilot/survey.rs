@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pilot, STEPS, Step, model::Total};
+use super::{
+    Pilot, STEPS, Step,
+    model::{Focus, Total},
+};
 use crate::controller::{Cell, Evidence, Setting};
 
 /// Places of the design: far enough apart to tell the terms of the model from each other, and none
@@ -190,7 +193,7 @@ impl Pilot {
     }
 
     fn jump(&mut self, mut visits: BTreeMap<Cell, u32>, left: u32, at: Cell) {
-        self.fit();
+        self.fit(Focus::Fast);
         let next = self.terrain.best(self.home).filter(|_| 0 < left);
         if let Some(next) = next {
             let seen = visits.get(&next).copied().unwrap_or(0);

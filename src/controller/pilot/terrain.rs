@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    model::{Data, Model, Total, in_flight},
+    model::{Data, Focus, Model, Total, in_flight},
     tail::Tail,
 };
 use crate::controller::{Cell, Evidence, Goal, Grid, Wish, grid::STEPS_AN_OCTAVE};
@@ -78,9 +78,9 @@ impl Terrain {
         self.tail.learn(evidence);
     }
 
-    pub(super) fn fit(&mut self, noise: f64) {
+    pub(super) fn fit(&mut self, noise: f64, focus: Focus) {
         let totals = self.data.totals(self.now_s);
-        let fitted = Model::fit(&self.grid, &totals, noise, self.misfit);
+        let fitted = Model::fit(&self.grid, &totals, noise, self.misfit, focus);
         self.model = fitted.map(|(model, misfit)| {
             self.misfit = misfit;
             model

@@ -2,7 +2,7 @@
 
 use super::{
     Mode, Pilot, Step,
-    model::Model,
+    model::{Focus, Model},
     spell::{Outlook, Spell},
     watch::Alarm,
 };
@@ -192,7 +192,7 @@ impl Pilot {
         let slowdown = evidence.latency_s / predicted_s;
         self.grounds = vec![("slowdown", slowdown), ("p99_ms", evidence.p99_s * 1e3)];
         if slowdown < SLOWDOWN {
-            self.fit();
+            self.fit(Focus::All);
             let best = self.terrain.best(self.home).filter(|it| *it != self.home);
             let down = self.terrain.grid.offset(self.home, -1, 0);
             self.retreat(best.unwrap_or(down));
