@@ -742,10 +742,35 @@ mod tests {
         }
         assert!(!goes_to_rival(&mut pilot), "it is surely worse: {:?}", pilot.belief(cell));
         let mut pilot = cruising();
-        for _ in 0..3 {
+        for _ in 0..6 {
             probed(&mut pilot, cell, -0.4);
         }
         assert!(!goes_to_rival(&mut pilot), "it costs too much: {:?}", pilot.belief(cell));
+    }
+
+    /// Another place that was always worth a probe once kept the rival from its turn for 5 minutes; and
+    /// a model that was sure of 16 % less, across a cliff, from any after its first.
+    #[test]
+    fn the_rival_takes_its_turn_whatever_the_model_says() {
+        let mut pilot = settled_in_noise();
+        let cell = pilot.usual().unwrap();
+        pilot.home = pilot.terrain.grid.offset(cell, -8, 0);
+        pilot.terrain.misfit = 0.03;
+        let gain = pilot.terrain.gain(cell, pilot.home).unwrap();
+        assert!(0.1 < gain.abs(), "the model takes both for alike: {gain}");
+        probed(&mut pilot, cell, 0.0);
+        let mut turns = Vec::new();
+        for _ in 0..6 {
+            pilot.likely = Some(pilot.terrain.grid.offset(pilot.home, 1, 0));
+            pilot.choose();
+            let Step::Away { cell: next } = pilot.step else { panic!("it stays at home") };
+            turns.push(next == cell);
+            pilot.terrain.now_s += 1.0;
+            let home = Evidence { at_s: pilot.terrain.now_s, ..pilot.last_home.unwrap() };
+            pilot.away = Some((next, home));
+            pilot.weigh(&home);
+        }
+        assert_eq!(turns, [false, false, true, false, false, true]);
     }
 
     /// What is usually taken is gone to sooner than other places, and left later.

@@ -73,10 +73,11 @@ const SURE_FROM_RIVAL: f64 = 0.97;
 const SURE_AT_ONCE: f64 = 0.99;
 /// Certainty by probes alone: on a server of few operations a window the model was sure of nonsense.
 const SURE_BY_PROBES: f64 = 0.70;
-/// Least chance that the rival gains, and most that it is believed to lose, for it to be probed whenever
-/// nothing else is.
+/// Least chance that the rival gains for it to be probed in turn with other places.
 const RIVAL_GAINS_MIN: f64 = 0.05;
-const RIVAL_LOSS_MAX: f64 = 0.05;
+/// Least deviation of what the model says of the rival: where it was sure of 16 % less, there was a
+/// cliff between, and home was kept 3 % below it.
+const RIVAL_MISFIT: f64 = 0.20;
 /// Certainty from which a place is probed again at once, up to so many times: what is found late is
 /// lost until then.
 const LIKELY: f64 = 0.75;
@@ -117,7 +118,7 @@ impl Pilot {
             self.likely = Some(cell).filter(|_| is_likely);
             return "not surely better: stay";
         }
-        self.pairs.moved(self.home, cell, belief.mean);
+        self.pairs.moved(self.home, cell, &belief);
         self.watch.moved(belief.mean);
         self.home = cell;
         (self.mode, self.probes) = (Mode::Search, 0);
@@ -145,14 +146,24 @@ impl Pilot {
         if self.last_home.is_none() {
             return;
         }
-        if let Some(cell) = self.next_probe() {
+        let rival = self.rival();
+        if let Some(cell) = rival.filter(|it| self.is_its_turn(*it)) {
+            self.step = Step::Away { cell };
+        } else if let Some(cell) = self.next_probe() {
             self.scouted.insert(cell, self.terrain.now_s);
             self.probes += 1;
             self.last_probe_s = self.terrain.now_s;
             self.step = Step::Away { cell };
-        } else if let Some(cell) = self.rival() {
+        } else if let Some(cell) = rival {
             self.step = Step::Away { cell };
         }
+    }
+
+    /// Whether other places were probed after the rival, which makes it every third. Where only what is
+    /// found counts, what is usually taken meets it afterwards.
+    fn is_its_turn(&self, rival: Cell) -> bool {
+        let was_before = |last_s: f64| last_s < self.last_probe_s;
+        !self.is_thorough && self.pairs.last_s(rival).is_some_and(was_before)
     }
 
     /// Where to go if the model changed its mind about home: it does not keep the limit.
@@ -200,8 +211,7 @@ impl Pilot {
     fn rival(&self) -> Option<Cell> {
         let cell = self.usual()?;
         let belief = self.belief(cell);
-        let is_undecided =
-            0 < belief.n && RIVAL_GAINS_MIN < belief.gains() && -RIVAL_LOSS_MAX < belief.mean;
+        let is_undecided = 0 < belief.n && RIVAL_GAINS_MIN < belief.gains();
         (is_undecided && self.is_open(cell, 1.0)).then_some(cell)
     }
 
@@ -261,10 +271,11 @@ impl Pilot {
         let (there, here) = (self.terrain.octaves(cell), self.terrain.octaves(self.home));
         let distance = (there.0 - here.0).hypot((there.1 - here.1) / 0.6);
         let reach = distance.clamp(0.3, 3.0).sqrt();
+        let least = if self.usual() == Some(cell) { RIVAL_MISFIT } else { 0.0 };
         let prior = match self.rated_gain(cell) {
             Some(gain) => Prior {
                 mean: gain.clamp(PROMISE.0, PROMISE.1),
-                deviation: self.terrain.misfit * reach,
+                deviation: (self.terrain.misfit * reach).max(least),
             },
             None => Prior { mean: 0.0, deviation: MISFIT_WITHOUT_MODEL * reach },
         };
