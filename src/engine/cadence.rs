@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::controller::Wish;
 
+/// Share of a slice after which a window that says nothing may end: many would follow one another at
+/// once, and a whole slice went to each place whose statement the sessions had to prepare.
+const SHORTEST: u32 = 5;
 /// Longest window that a controller waits for: after it, it hears that the server does not answer.
 const WINDOW_MAX: Duration = Duration::from_secs(10);
 
@@ -86,9 +89,9 @@ impl Cadence {
         self.start + self.wish.length.min(WINDOW_MAX)
     }
 
-    /// What says nothing anyhow ends with a slice: not at once, or many would follow one another.
+    /// What says nothing anyhow ends soon.
     fn shortest(&self) -> Duration {
-        self.least().min(self.start + self.slice)
+        self.least().min(self.start + self.slice / SHORTEST)
     }
 }
 
@@ -127,16 +130,16 @@ mod tests {
             (1_399, 9, false, false, "too short"),
             (1_400, 3, false, true, "long and full enough"),
             (1_400, 2, false, false, "too few operations"),
-            (1_249, 9, true, false, "mixed, and not even a slice"),
-            (1_250, 9, true, true, "mixed"),
+            (1_049, 9, true, false, "mixed, and only just begun"),
+            (1_050, 9, true, true, "mixed"),
             (10_999, 0, false, false, "something may come"),
             (11_000, 0, false, true, "nothing will come"),
         ];
         for (now, operations, is_mixed, expected, why) in rows {
             assert_eq!(cadence.is_over(ms(now), so_far(operations, is_mixed)), expected, "{why}");
         }
-        let looks = [1_000, 1_250, 1_400].map(|now| cadence.next_look(ms(now)));
-        assert_eq!(looks, [ms(1_250), ms(1_400), ms(11_000)]);
+        let looks = [1_000, 1_050, 1_400].map(|now| cadence.next_look(ms(now)));
+        assert_eq!(looks, [ms(1_050), ms(1_400), ms(11_000)]);
         assert_eq!(cadence.operations_wanted(), Some(3));
     }
 
