@@ -227,11 +227,16 @@ fn judge_contenders(
     plan.contenders.iter().map(judge).collect()
 }
 
-/// The fastest that keeps the limit.
+/// The fastest that keeps the limit, of those that met again: in a bad mood of the machine they may be
+/// slower than the rest was before.
 fn best_of(contenders: &[ContenderVerdict]) -> Option<usize> {
     let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
-    let rated = keeping.filter_map(|it| Some((it.cell, it.rows_per_s?.value)));
-    rated.max_by(|a, b| a.1.total_cmp(&b.1)).map(|it| it.0)
+    let rated: Vec<(usize, Estimate)> =
+        keeping.filter_map(|it| Some((it.cell, it.rows_per_s?))).collect();
+    let most = rated.iter().map(|it| it.1.n).max()?;
+    // Some block of those that met again may be invalid.
+    let met = rated.into_iter().filter(|it| most < 2 * it.1.n);
+    met.max_by(|a, b| a.1.value.total_cmp(&b.1.value)).map(|it| it.0)
 }
 
 /// The least rows in flight of the best and what comes within 1 % of it, and surely within 5 %.
@@ -627,6 +632,16 @@ mod tests {
         ];
         let best = best_of(&limited).unwrap();
         assert_eq!((best, recommend(&limited, best)), (1, Some(1)));
+        let often = |it: ContenderVerdict, n: usize| {
+            let rate = it.rows_per_s.map(|it| Estimate { n, ..it });
+            ContenderVerdict { rows_per_s: rate, ..it }
+        };
+        let in_two_moods = [
+            often(contender(0, (8_000, 8), 1_200.0, None), 5),
+            often(contender(1, (1_000, 8), 1_000.0, None), 15),
+            often(contender(2, (2_000, 8), 1_050.0, None), 14),
+        ];
+        assert_eq!(best_of(&in_two_moods), Some(2), "what was dropped is not the best");
         assert_eq!(best_of(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
     }
 
