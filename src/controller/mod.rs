@@ -22,7 +22,7 @@ pub use self::{
     fixed::Fixed,
     gradient::Gradient,
     grid::{Cell, Grid},
-    pilot::{Pilot, expected},
+    pilot::{Pilot, expected, rated},
     policy::Policy,
     variance::{Signal, Variance, VarianceRule},
 };

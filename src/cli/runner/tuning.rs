@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use super::{Run, Signals, Steering};
 use crate::{
     clock,
-    controller::Controller as _,
+    controller::{self, Bounds, Controller as _},
     plan::{Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
@@ -52,6 +52,19 @@ struct Found {
 }
 
 impl Found {
+    /// What the search knows of the settings that it saw often enough and that keep the limit, with
+    /// the rates that they most likely have, the fastest first.
+    fn rated(&self, bounds: &Bounds, limit_ns: Option<f64>) -> Vec<(Setting, f64)> {
+        let known: Vec<&Seen> =
+            self.seen.iter().filter(|it| it.is_credible() && keeps(it, limit_ns)).collect();
+        let measured: Vec<(Setting, usize, f64)> =
+            known.iter().map(|it| (it.setting, it.windows, it.rows_per_s)).collect();
+        let rates = controller::rated(bounds, &measured);
+        let mut rated: Vec<(Setting, f64)> = measured.iter().map(|it| it.0).zip(rates).collect();
+        rated.sort_by(|a, b| b.1.total_cmp(&a.1));
+        rated
+    }
+
     /// The rate that the search saw at the setting; 0 if it keeps no limit, or was never seen.
     fn worth(&self, limit_ns: Option<f64>) -> f64 {
         let own = self.seen.iter().find(|it| it.setting == self.setting);
@@ -239,22 +252,27 @@ fn contenders(plan: &Plan, found: &[Found]) -> (usize, Vec<(usize, Setting, Vec<
         None => all.push((cell, setting, vec![role])),
     };
     add(winner.cell, winner.setting, Role::Found);
-    let known = || {
-        let others = winner.seen.iter().filter(|it| it.setting != winner.setting);
-        others.filter(|it| it.is_credible() && keeps(it, limit_ns))
+    let bounds = plan.cells[winner.cell].controller.expect("a search moves settings").bounds;
+    let rated = winner.rated(&bounds, limit_ns);
+    let own = rated.iter().find(|it| it.0 == winner.setting).map_or(0.0, |it| it.1);
+    let others = || rated.iter().filter(|it| it.0 != winner.setting);
+    // Of several strategies the next is the runner-up; of one, the next setting, and the next of
+    // other workers than both: a server has few of them to choose from, and no model bends to each.
+    let first = match found.get(1) {
+        Some(second) => Some((second.cell, second.setting)),
+        None => others().next().map(|it| (winner.cell, it.0)),
     };
-    // Of several strategies the next is the runner-up; of one, the next setting.
-    match found.get(1) {
-        Some(second) => add(second.cell, second.setting, Role::RunnerUp),
-        None => known().take(1).for_each(|it| add(winner.cell, it.setting, Role::RunnerUp)),
-    }
-    let rate = SMALLER_RATE * winner.worth(limit_ns);
+    first.into_iter().for_each(|it| add(it.0, it.1, Role::RunnerUp));
+    let next = first.filter(|it| it.0 == winner.cell).map_or(winner.setting, |it| it.1);
+    let is_apart = |it: &&(Setting, f64)| {
+        [winner.setting, next].iter().all(|taken| taken.workers != it.0.workers)
+    };
+    others().find(is_apart).into_iter().for_each(|it| add(winner.cell, it.0, Role::RunnerUp));
     let rows = SMALLER_ROWS * rows_in_flight(winner.setting) as f64;
     let is_smaller =
-        |it: &&Seen| rate <= it.rows_per_s && (rows_in_flight(it.setting) as f64) < rows;
-    let smaller = known().filter(is_smaller).min_by_key(|it| rows_in_flight(it.setting));
-    smaller.into_iter().for_each(|it| add(winner.cell, it.setting, Role::Smaller));
-    let bounds = plan.cells[winner.cell].controller.expect("a search moves settings").bounds;
+        |it: &&(Setting, f64)| SMALLER_RATE * own <= it.1 && (rows_in_flight(it.0) as f64) < rows;
+    let smaller = others().filter(is_smaller).min_by_key(|it| rows_in_flight(it.0));
+    smaller.into_iter().for_each(|it| add(winner.cell, it.0, Role::Smaller));
     add(winner.cell, bounds.nearest(Setting::ARTICLE), Role::Article);
     add(winner.cell, bounds.nearest(STATIC_DEFAULT), Role::StaticDefault);
     (winner.cell, all)
@@ -263,12 +281,7 @@ fn contenders(plan: &Plan, found: &[Found]) -> (usize, Vec<(usize, Setting, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        arena,
-        controller::{Bounds, Grid},
-        scenario::Scenario,
-        target::sim::Family,
-    };
+    use crate::{arena, controller::Grid, scenario::Scenario, target::sim::Family};
 
     /// Mean share of the best rate over servers of the families without a change or a limit.
     fn mean_share(seeds: Range<u64>) -> Vec<(Setting, f64)> {
@@ -342,15 +355,31 @@ mod tests {
         let expected = [
             "0: 4,096 x 8 (found)",
             "0: 8,192 x 8 (runner-up)",
+            "0: 512 x 4 (runner-up)",
             "0: 1,024 x 8 (smaller)",
             "0: 1,000 x 5 (article)",
         ];
-        assert_eq!(words(&settings)[..4], expected);
-        assert_eq!(settings[4].1, STATIC_DEFAULT);
+        assert_eq!(words(&settings)[..5], expected);
+        assert_eq!(settings[5].1, STATIC_DEFAULT);
 
         // A setting that breaks the limit is not worth measuring.
         let (_, settings) = contenders(&plan("p99_limit_ms = 60"), &[found(0, search)]);
         assert_eq!(words(&settings)[1], "0: 1,024 x 8 (runner-up, smaller)");
+    }
+
+    /// One fast window once made the runner-up, whatever the settings around it had shown.
+    #[test]
+    fn the_runner_up_is_not_the_luckiest() {
+        let flat = |batch_rows, workers| seen(batch_rows, workers, 1_000.0, 5);
+        let slow = |batch_rows, workers| seen(batch_rows, workers, 900.0, 5);
+        let lucky = Seen { windows: 1, ..seen(512, 4, 1_020.0, 5) };
+        let often = Seen { windows: 9, ..flat(2_048, 4) };
+        let around = [slow(256, 4), slow(362, 4), slow(724, 4), slow(512, 3), slow(512, 6)];
+        let near = [flat(1_448, 4), flat(2_896, 4)];
+        let search = [vec![often, lucky], near.to_vec(), around.to_vec()].concat();
+        let winner = Found { setting: (often.setting), ..found(0, search) };
+        let (_, settings) = contenders(&plan(""), &[winner]);
+        assert!(!words(&settings)[1].contains("512 x 4"), "{:?}", words(&settings));
     }
 
     #[test]

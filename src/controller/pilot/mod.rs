@@ -22,7 +22,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
-pub use self::model::expected;
+pub use self::model::{expected, rated};
 use self::{
     model::Focus,
     pairs::Pairs,

@@ -42,8 +42,37 @@ const MISFIT_USUAL: f64 = 0.05;
 /// It is fitted to settings, windows that each was measured in, and rows a second; nothing, if these
 /// are too few.
 pub fn expected(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<(Setting, f64)> {
+    let Some((model, _)) = fitted(bounds, measured) else { return Vec::new() };
+    let of = |setting: Setting| (setting, model.log_rate(setting).exp());
+    let workers = powers(bounds.workers().0.into(), bounds.workers().1.into());
+    let workers: Vec<u32> = workers.map(|it| u32::try_from(it).unwrap_or(u32::MAX)).collect();
+    powers(bounds.batch_rows().0, bounds.batch_rows().1)
+        .flat_map(|batch_rows| workers.iter().map(move |it| (batch_rows, *it)))
+        .map(|(batch_rows, workers)| of(Setting { batch_rows, workers }))
+        .collect()
+}
+
+/// Rows a second of measured settings, by what was measured and what a model of all of them says: of
+/// many, the one that was fast in a window or two was most likely lucky. What was measured, if there
+/// are too few for a model.
+pub fn rated(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<f64> {
+    let fitted = fitted(bounds, measured);
+    let rate = |(setting, windows, rows_per_s): &(Setting, usize, f64)| match &fitted {
+        None => *rows_per_s,
+        Some((model, misfit)) => {
+            let expected = model.log_rate(*setting);
+            let truth = misfit.powi(2);
+            let chance = NOISE_USUAL.powi(2) / *windows as f64;
+            (expected + truth / (truth + chance) * (rows_per_s.ln() - expected)).exp()
+        }
+    };
+    measured.iter().map(rate).collect()
+}
+
+/// A model of measured settings, and its misfit.
+fn fitted(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Option<(Model, f64)> {
     let grid = Grid::new(bounds);
-    // Settings between the powers of two share a cell.
+    // Settings between the places of the grid share a cell.
     let mut of_cells: BTreeMap<Cell, (f64, f64)> = BTreeMap::new();
     for (setting, windows, rows_per_s) in measured {
         let (weight, sum) = of_cells.entry(grid.nearest(*setting)).or_default();
@@ -53,16 +82,7 @@ pub fn expected(bounds: &Bounds, measured: &[(Setting, usize, f64)]) -> Vec<(Set
     let total =
         |(cell, (weight, sum)): (Cell, (f64, f64))| Total { cell, log_rate: sum / weight, weight };
     let totals: Vec<Total> = of_cells.into_iter().map(total).collect();
-    let Some((model, _)) = Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL, Focus::All) else {
-        return Vec::new();
-    };
-    let of = |setting: Setting| (setting, model.log_rate(setting).exp());
-    let workers = powers(bounds.workers().0.into(), bounds.workers().1.into());
-    let workers: Vec<u32> = workers.map(|it| u32::try_from(it).unwrap_or(u32::MAX)).collect();
-    powers(bounds.batch_rows().0, bounds.batch_rows().1)
-        .flat_map(|batch_rows| workers.iter().map(move |it| (batch_rows, *it)))
-        .map(|(batch_rows, workers)| of(Setting { batch_rows, workers }))
-        .collect()
+    Model::fit(&grid, &totals, NOISE_USUAL, MISFIT_USUAL, Focus::All)
 }
 
 /// Powers of two from the least to the most; the last is the most, where it is none.
@@ -368,6 +388,28 @@ mod tests {
         };
         let (all, fast) = (error(Focus::All), error(Focus::Fast));
         assert!(fast < 0.95 * all, "{fast} and {all}");
+    }
+
+    /// Of a search's settings the one with the fastest window was once the runner-up, whatever those
+    /// around it had shown.
+    #[test]
+    fn one_fast_window_is_taken_for_luck() {
+        let around = [(256, 8), (512, 8), (512, 6), (362, 8), (512, 12)];
+        let mut measured: Vec<(Setting, usize, f64)> = DESIGN
+            .iter()
+            .chain(&around)
+            .map(|(batch_rows, workers)| Setting { batch_rows: *batch_rows, workers: *workers })
+            .map(|setting| (setting, 4, in_flight(setting) / latency_s(setting)))
+            .collect();
+        let lucky = &mut measured[1];
+        (lucky.1, lucky.2) = (1, 1.2 * lucky.2);
+        let truth = in_flight(lucky.0) / latency_s(lucky.0);
+        let rated = rated(&Bounds::WIDE, &measured);
+        assert!(rated[1] < 1.1 * truth, "{} of {truth}", rated[1]);
+        let often = (measured[6].0, rated[6] / measured[6].2);
+        assert!((0.97..1.03).contains(&often.1), "{often:?}");
+        let few = super::rated(&Bounds::WIDE, &measured[..2]);
+        assert_eq!(few, [measured[0].2, measured[1].2]);
     }
 
     #[test]
