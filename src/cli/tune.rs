@@ -21,8 +21,9 @@ const SEARCH_OF_SEVERAL: Duration = Duration::from_secs(10);
 const SEARCH_MIN: Duration = Duration::from_secs(1);
 /// A controller that rests for so long has found what it sought.
 const REST: Duration = Duration::from_secs(5);
-/// Length of a block after the search, in seconds.
-const CONTEST_BLOCK_S: f64 = 1.5;
+/// Length of a block after the search, in seconds: the machine's mood changes within some seconds, and
+/// many short blocks in turn all have their share of it.
+const CONTEST_BLOCK_S: f64 = 1.0;
 
 pub(super) fn run(arguments: &Tune) -> anyhow::Result<Exit> {
     let (plan, command, url, source) = match &arguments.scenario {

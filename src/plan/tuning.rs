@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{BlockPlan, CellPlan, OnError, Plan, Setting, Stop, block_seed};
 use crate::strategy::Strategy;
 
+/// Repetitions, for each of the first ones, of what these did not tell apart: settings that are 3 %
+/// apart take more than it takes to see that others are far off.
+const FINAL_REPETITIONS: u32 = 2;
+
 /// What a search is made of.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct TuningPlan {
@@ -120,13 +124,13 @@ impl Plan {
         start..self.blocks.len()
     }
 
-    /// Adds as many repetitions again of contenders that the first ones did not tell apart. Returns
-    /// the blocks' numbers.
+    /// Adds repetitions of contenders that the first ones did not tell apart, twice as many again.
+    /// Returns the blocks' numbers.
     pub fn add_rematch(&mut self, cells: &[usize]) -> Range<usize> {
         let start = self.blocks.len();
         let first = self.repetitions;
         let seed = block_seed(self.seed, first);
-        let blocks = super::interleave(cells.len(), self.repetitions, seed);
+        let blocks = super::interleave(cells.len(), FINAL_REPETITIONS * first, seed);
         self.blocks.extend(blocks.into_iter().map(|it| {
             let repetition = first + it.repetition;
             let seed = block_seed(self.seed, repetition);
@@ -213,7 +217,7 @@ mod tests {
         let settings = [1_000, 2_000, 4_000]
             .map(|batch_rows| (0, Setting { batch_rows, workers: 5 }, vec![Role::Found]));
         assert_eq!(plan.add_contest(0, &settings, (1.5, 2)), 0..6);
-        assert_eq!(plan.add_rematch(&[1, 3]), 6..10);
+        assert_eq!(plan.add_rematch(&[1, 3]), 6..14);
         for (number, pair) in plan.blocks[6..].chunks(2).enumerate() {
             let cells: BTreeSet<usize> = pair.iter().map(|it| it.cell).collect();
             assert_eq!(cells, BTreeSet::from([1, 3]));

@@ -76,7 +76,7 @@ async fn a_rematch_counts_in_the_ratios() {
     let tuning = tuned.verdict.tuning.as_ref().unwrap();
     let blocks = |cell| tuned.record.blocks.iter().filter(|it| it.cell == cell).count();
     let best = blocks(tuning.best.unwrap());
-    assert_eq!(best, 4, "nothing met again");
+    assert_eq!(best, 6, "nothing met again");
     for contender in &tuning.contenders {
         let pairs = contender.best_over_it.unwrap().n;
         assert_eq!(pairs, best.min(blocks(contender.cell)), "{contender:?}");
