@@ -5,6 +5,7 @@
 //! not independent and never enters here. What is known to depend on its neighbours has
 //! [`effective_size`] and [`bootstrap()`].
 
+mod additive;
 mod bootstrap;
 pub(crate) mod format;
 mod nnls;
@@ -18,6 +19,7 @@ mod spread;
 mod welch;
 
 pub use self::{
+    additive::additive,
     bootstrap::{Resampling, bootstrap, percentile_interval},
     nnls::nnls,
     prediction::{Prediction, deviation},
