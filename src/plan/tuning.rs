@@ -10,10 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{BlockPlan, CellPlan, OnError, Plan, Setting, Stop, block_seed};
 use crate::strategy::Strategy;
 
-/// Repetitions, for each of the first ones, of what these did not tell apart: settings that are 3 %
-/// apart take more than it takes to see that others are far off.
-const FINAL_REPETITIONS: u32 = 2;
-
 /// What a search is made of.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct TuningPlan {
@@ -23,6 +19,10 @@ pub struct TuningPlan {
     pub winner: Option<usize>,
     /// What is measured after the search, the setting that was found first.
     pub contenders: Vec<Contender>,
+    /// The cells of these that met in the end, as indexes into [`Plan::cells`]: the answer is one of them.
+    /// None, until then, and in records of before there was more than one round.
+    #[serde(default)]
+    pub finalists: Vec<usize>,
     /// The cell that follows the server after the answer, if any.
     pub follow: Option<usize>,
 }
@@ -46,6 +46,8 @@ pub enum Role {
     RunnerUp,
     /// Fewer rows in flight, and in the search about as fast.
     Smaller,
+    /// Half or twice the rows or the workers of what was the best so far.
+    Neighbour,
     /// What the article runs with.
     Article,
     /// The one setting to take where nothing can be measured.
@@ -59,6 +61,7 @@ impl Role {
             Role::Found => "found",
             Role::RunnerUp => "runner-up",
             Role::Smaller => "smaller",
+            Role::Neighbour => "neighbour",
             Role::Article => "article",
             Role::StaticDefault => "static default",
         }
@@ -93,49 +96,67 @@ impl Plan {
         start..self.blocks.len()
     }
 
-    /// Adds the settings to be measured after the search: as cells like `search` each, without a
-    /// controller, in interleaved blocks. Returns the blocks' numbers.
-    pub fn add_contest(
-        &mut self,
-        search: usize,
-        settings: &[(usize, Setting, Vec<Role>)],
-        (seconds, repetitions): (f64, u32),
-    ) -> Range<usize> {
-        let first = self.cells.len();
-        let has_strategies = 1 < self.tuning_mut().searches.len();
-        for (like, setting, roles) in settings {
-            let stop = Stop { rows: self.rows_max, seconds: Some(seconds) };
-            let cell = contender(&self.cells[*like], *setting, stop);
-            let strategy = if has_strategies { cell.strategy.name() } else { "" };
-            let name = format!("{} {strategy} {}", roles[0].name(), setting.words());
-            let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-            self.cells.push(CellPlan { name, ..cell });
-        }
-        let cells = settings.iter().zip(first..);
-        let contenders =
-            cells.map(|((_, _, roles), cell)| Contender { cell, roles: roles.clone() });
-        let contenders = contenders.collect();
-        let tuning = self.tuning_mut();
-        (tuning.winner, tuning.contenders) = (Some(search), contenders);
-        self.repetitions = repetitions;
-        let start = self.blocks.len();
-        let blocks = super::interleave(settings.len(), repetitions, self.seed);
-        self.blocks.extend(blocks.into_iter().map(|it| BlockPlan { cell: first + it.cell, ..it }));
-        start..self.blocks.len()
+    /// Takes note of the cell whose search won.
+    pub fn set_winner(&mut self, search: usize) {
+        self.tuning_mut().winner = Some(search);
     }
 
-    /// Adds repetitions of contenders that the first ones did not tell apart, twice as many again.
-    /// Returns the blocks' numbers.
-    pub fn add_rematch(&mut self, cells: &[usize]) -> Range<usize> {
+    /// Adds settings to be measured after the search for so many seconds, each as a cell like another,
+    /// without a controller; one that is known gets the roles beside its own. Returns their cells.
+    pub fn add_contenders(
+        &mut self,
+        settings: &[(usize, Setting, Vec<Role>)],
+        seconds: f64,
+    ) -> Vec<usize> {
+        settings
+            .iter()
+            .map(|(like, setting, roles)| self.add(*like, *setting, roles, seconds))
+            .collect()
+    }
+
+    fn add(&mut self, like: usize, setting: Setting, roles: &[Role], seconds: f64) -> usize {
+        let stop = Stop { rows: self.rows_max, seconds: Some(seconds) };
+        let cell = contender(&self.cells[like], setting, stop);
+        let is_it =
+            |known: &CellPlan| (known.setting(), known.strategy) == (setting, cell.strategy);
+        let next = self.cells.len();
+        let has_strategies = 1 < self.tuning_mut().searches.len();
+        let known: Vec<usize> = self.tuning_mut().contenders.iter().map(|it| it.cell).collect();
+        if let Some(known) = known.into_iter().find(|it| is_it(&self.cells[*it])) {
+            let contenders = &mut self.tuning_mut().contenders;
+            let known = contenders.iter_mut().find(|it| it.cell == known).expect("it was found");
+            let new = roles.iter().filter(|it| !known.roles.contains(it)).copied();
+            known.roles = known.roles.iter().copied().chain(new.collect::<Vec<_>>()).collect();
+            return known.cell;
+        }
+        let strategy = if has_strategies { cell.strategy.name() } else { "" };
+        let name = format!("{} {strategy} {}", roles[0].name(), setting.words());
+        let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.tuning_mut().contenders.push(Contender { cell: next, roles: roles.to_vec() });
+        self.cells.push(CellPlan { name, ..cell });
+        next
+    }
+
+    /// Takes note of the contenders that meet in the end.
+    pub fn set_finalists(&mut self, cells: &[usize]) {
+        self.tuning_mut().finalists = cells.to_vec();
+    }
+
+    /// Adds interleaved blocks of contenders, their repetitions numbered on from those before. Returns
+    /// the blocks' numbers.
+    pub fn add_repetitions(&mut self, cells: &[usize], repetitions: u32) -> Range<usize> {
         let start = self.blocks.len();
-        let first = self.repetitions;
-        let seed = block_seed(self.seed, first);
-        let blocks = super::interleave(cells.len(), FINAL_REPETITIONS * first, seed);
+        let known: Vec<usize> = self.tuning_mut().contenders.iter().map(|it| it.cell).collect();
+        let before = self.blocks.iter().filter(|it| known.contains(&it.cell));
+        let first = before.map(|it| it.repetition + 1).max().unwrap_or(0);
+        let seed = if first == 0 { self.seed } else { block_seed(self.seed, first) };
+        let blocks = super::interleave(cells.len(), repetitions, seed);
         self.blocks.extend(blocks.into_iter().map(|it| {
             let repetition = first + it.repetition;
             let seed = block_seed(self.seed, repetition);
             BlockPlan { cell: cells[it.cell], repetition, seed }
         }));
+        self.repetitions = self.repetitions.max(first + repetitions);
         start..self.blocks.len()
     }
 
@@ -205,7 +226,9 @@ mod tests {
         let mut plan = search(&["multi_row"]);
         plan.rows_max = Some(7);
         let setting = Setting { batch_rows: 1_000, workers: 5 };
-        plan.add_contest(0, &[(0, setting, vec![Role::Found])], (1.5, 1));
+        plan.set_winner(0);
+        let cells = plan.add_contenders(&[(0, setting, vec![Role::Found])], 1.5);
+        plan.add_repetitions(&cells, 1);
         assert_eq!(plan.cells[1].stop, Stop { rows: Some(7), seconds: Some(1.5) });
         plan.add_follow(0, Stop { rows: Some(9), seconds: Some(5.0) });
         assert_eq!(plan.cells[2].stop, Stop { rows: Some(7), seconds: Some(5.0) });
@@ -216,8 +239,11 @@ mod tests {
         let mut plan = search(&["multi_row"]);
         let settings = [1_000, 2_000, 4_000]
             .map(|batch_rows| (0, Setting { batch_rows, workers: 5 }, vec![Role::Found]));
-        assert_eq!(plan.add_contest(0, &settings, (1.5, 2)), 0..6);
-        assert_eq!(plan.add_rematch(&[1, 3]), 6..14);
+        let cells = plan.add_contenders(&settings, 1.5);
+        assert_eq!(cells, [1, 2, 3]);
+        assert_eq!(plan.add_repetitions(&cells, 2), 0..6);
+        assert_eq!(plan.add_repetitions(&[1, 3], 2), 6..10);
+        assert_eq!(plan.repetitions, 4);
         for (number, pair) in plan.blocks[6..].chunks(2).enumerate() {
             let cells: BTreeSet<usize> = pair.iter().map(|it| it.cell).collect();
             assert_eq!(cells, BTreeSet::from([1, 3]));
@@ -241,7 +267,12 @@ mod tests {
             (1, setting(64, 3), vec![Role::Found, Role::Smaller]),
             (0, setting(1_000, 5), vec![Role::Article]),
         ];
-        assert_eq!(plan.add_contest(1, &settings, (1.5, 4)), 3..11);
+        plan.set_winner(1);
+        let cells = plan.add_contenders(&settings, 1.5);
+        assert_eq!(plan.add_repetitions(&cells, 4), 3..11);
+        let again = (1, setting(64, 3), vec![Role::Neighbour]);
+        assert_eq!(plan.add_contenders(&[again], 1.5), [2], "it is known");
+        assert_eq!(plan.tuning.clone().unwrap().contenders[0].roles.len(), 3);
         let found = &plan.cells[2];
         assert_eq!(found.name, "found pipelined 64 x 3");
         assert_eq!(plan.cells[3].name, "article multi_row 1,000 x 5");

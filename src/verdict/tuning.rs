@@ -64,6 +64,9 @@ pub struct Tuning {
     pub plateau: Option<Plateau>,
     /// The search that won.
     pub search: SearchVerdict,
+    /// The cells that keep the limit, the fastest first, by all their blocks.
+    #[serde(default)]
+    pub ranking: Vec<usize>,
     /// What a model of the search's windows expects at powers of two within its bounds, in rows a
     /// second; empty where it saw too few settings for one.
     #[serde(default)]
@@ -98,6 +101,14 @@ pub struct ContenderVerdict {
     pub service_ns_p99: u64,
     /// Whether it keeps the limit; `None` without one.
     pub keeps_limit: Option<bool>,
+}
+
+impl ContenderVerdict {
+    /// Whether it was measured for nothing but to look around, and is not the answer.
+    fn is_neighbour_only(&self, recommended: usize, best: usize) -> bool {
+        let is_answer = self.cell == recommended || self.cell == best;
+        !is_answer && self.roles == [Role::Neighbour]
+    }
 }
 
 /// Settings that the search saw within 5 % of the fastest.
@@ -186,7 +197,12 @@ pub(super) fn judge(
     let decisions: Vec<&JournalRow> = journal.iter().filter(|it| is_of_winner(it.block)).collect();
     let limit_ns = controller.p99_limit_ms.map(|ms| ms * 1e6);
     let contenders = judge_contenders(record, cells, plan, limit_ns);
-    let best = best_of(&contenders);
+    let ranking = rank(&contenders, |cell| {
+        let blocks = record.valid_blocks_of(cell);
+        blocks.map(|it| (it.repetition, it.rows_per_s())).collect()
+    });
+    let is_finalist = |it: &&usize| plan.finalists.is_empty() || plan.finalists.contains(it);
+    let best = ranking.iter().find(is_finalist).copied();
     let with_ratio = |it: ContenderVerdict| ContenderVerdict {
         best_over_it: best.and_then(|best| cells::speedup(record, best, it.cell)),
         ..it
@@ -200,6 +216,7 @@ pub(super) fn judge(
         plateau: plateau(&seen, limit_ns),
         search: judge_search(&own, &decisions),
         expected: expected(&controller.bounds, &seen),
+        ranking,
         contenders,
     })
 }
@@ -227,16 +244,18 @@ fn judge_contenders(
     plan.contenders.iter().map(judge).collect()
 }
 
-/// The fastest that keeps the limit, of those that met again: in a bad mood of the machine they may be
-/// slower than the rest was before.
-fn best_of(contenders: &[ContenderVerdict]) -> Option<usize> {
+/// The cells that keep the limit, the fastest first, by the rates of blocks and what their repetitions
+/// did to all: who met again in a bad mood of the machine may be slower than others were before it.
+fn rank(contenders: &[ContenderVerdict], blocks: impl Fn(usize) -> Vec<(u32, f64)>) -> Vec<usize> {
     let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
-    let rated: Vec<(usize, Estimate)> =
-        keeping.filter_map(|it| Some((it.cell, it.rows_per_s?))).collect();
-    let most = rated.iter().map(|it| it.1.n).max()?;
-    // Some block of those that met again may be invalid.
-    let met = rated.into_iter().filter(|it| most < 2 * it.1.n);
-    met.max_by(|a, b| a.1.value.total_cmp(&b.1.value)).map(|it| it.0)
+    let cells = keeping.filter(|it| it.rows_per_s.is_some()).map(|it| it.cell);
+    let of_cell = |cell: usize| {
+        blocks(cell).into_iter().map(move |(repetition, rate)| (cell, repetition, rate.ln()))
+    };
+    let observations: Vec<(usize, u32, f64)> = cells.flat_map(of_cell).collect();
+    let mut effects: Vec<(usize, f64)> = stats::additive(&observations).into_iter().collect();
+    effects.sort_by(|a, b| b.1.total_cmp(&a.1));
+    effects.into_iter().map(|it| it.0).collect()
 }
 
 /// The least rows in flight of the best and what comes within 1 % of it, and surely within 5 %.
@@ -357,6 +376,7 @@ impl Tuning {
                     );
                 }
                 sentences.extend(self.others(recommended, best));
+                sentences.extend(self.around(recommended, best));
             }
             _ if self.misses_limit() => sentences.push(self.out_of_reach(windows, record)),
             _ => sentences.push("No setting was measured after the search.".to_owned()),
@@ -404,15 +424,33 @@ impl Tuning {
         ))
     }
 
+    /// How many settings around the best were measured before it met what it has to beat.
+    fn around(&self, recommended: usize, best: usize) -> Option<String> {
+        let is_around = |it: &&ContenderVerdict| it.is_neighbour_only(recommended, best);
+        let count = self.contenders.iter().filter(is_around).count();
+        (0 < count).then(|| {
+            format!(
+                "{count} more settings were measured around what was the best so far; none is faster."
+            )
+        })
+    }
+
     /// What the best gives over each of the rest.
     fn others(&self, recommended: usize, best: usize) -> Vec<String> {
         let best_words = self.contender(best).setting.words();
         let rest = self.contenders.iter().filter(|it| it.cell != recommended && it.cell != best);
+        let rest = rest.filter(|it| !it.is_neighbour_only(recommended, best));
         let words = |it: &ContenderVerdict| {
             let roles: Vec<&str> = it.roles.iter().map(|role| role.name()).collect();
             let name = format!("{} {} ({})", it.strategy, it.setting.words(), roles.join(", "));
-            let (Some(rate), Some(ratio)) = (it.rows_per_s, it.best_over_it) else {
+            let Some(rate) = it.rows_per_s else {
                 return format!("{name}: no block of it is valid.");
+            };
+            let Some(ratio) = it.best_over_it else {
+                let rate = interval(rate);
+                return format!(
+                    "{name}: {rate} rows/s; slower than what {best_words} was met after."
+                );
             };
             let limit = match it.keeps_limit {
                 Some(false) => {
@@ -587,6 +625,7 @@ mod tests {
         let undecided = |contenders: Vec<ContenderVerdict>| {
             let tuning = Tuning {
                 expected: Vec::new(),
+                ranking: vec![0],
                 recommended: Some(0),
                 best: Some(0),
                 p99_limit_ms: None,
@@ -624,25 +663,32 @@ mod tests {
             one_block(contender(4, (900, 8), 995.0, None)),
             contender(3, (500, 8), 985.0, None),
         ];
-        let best = best_of(&contenders).unwrap();
+        let once = |contenders: &[ContenderVerdict]| {
+            let rates: BTreeMap<usize, f64> =
+                contenders.iter().map(|it| (it.cell, it.rows_per_s.unwrap().value)).collect();
+            rank(contenders, move |cell| vec![(0, rates[&cell])]).first().copied()
+        };
+        let best = once(&contenders).unwrap();
         assert_eq!((best, recommend(&contenders, best)), (0, Some(1)));
         let limited = [
             contender(0, (8_000, 8), 1_200.0, Some(false)),
             contender(1, (1_000, 8), 1_000.0, Some(true)),
         ];
-        let best = best_of(&limited).unwrap();
+        let best = once(&limited).unwrap();
         assert_eq!((best, recommend(&limited, best)), (1, Some(1)));
-        let often = |it: ContenderVerdict, n: usize| {
-            let rate = it.rows_per_s.map(|it| Estimate { n, ..it });
-            ContenderVerdict { rows_per_s: rate, ..it }
+        assert_eq!(once(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
+    }
+
+    /// One that was dropped was once called the best, as those that met again did so in a bad mood.
+    #[test]
+    fn the_best_is_the_best_of_its_repetitions() {
+        let all = [0, 1, 2].map(|cell| contender(cell, (1_000, 8), 1.0, None));
+        let blocks = |cell: usize| match cell {
+            0 => vec![(0, 1_000.0), (1, 1_010.0)],
+            1 => vec![(0, 1_050.0), (1, 1_060.0), (2, 700.0), (3, 690.0)],
+            _ => vec![(0, 1_040.0), (1, 1_070.0), (2, 720.0), (3, 710.0)],
         };
-        let in_two_moods = [
-            often(contender(0, (8_000, 8), 1_200.0, None), 5),
-            often(contender(1, (1_000, 8), 1_000.0, None), 15),
-            often(contender(2, (2_000, 8), 1_050.0, None), 14),
-        ];
-        assert_eq!(best_of(&in_two_moods), Some(2), "what was dropped is not the best");
-        assert_eq!(best_of(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
+        assert_eq!(rank(&all, blocks), [2, 1, 0]);
     }
 
     fn decision(block: usize, at_s: f64, state: &str, batch_rows: u64) -> JournalRow {

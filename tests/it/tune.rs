@@ -200,8 +200,9 @@ async fn what_was_found_is_measured_again_and_recommended() {
     let roles: Vec<Role> = plan.contenders.iter().flat_map(|it| it.roles.clone()).collect();
     assert!(roles.contains(&Role::Article) && roles.contains(&Role::RunnerUp), "{roles:?}");
     for contender in &tuning.contenders {
-        // Twice as many again of the best and its rivals, if the first did not tell them apart.
-        assert!([2, 6].contains(&contender.rows_per_s.unwrap().n), "{contender:?}");
+        // In up to three looks around the best, in the blocks that it met the rest in, and once more if
+        // it was not told apart from it.
+        assert!((2..=13).contains(&contender.rows_per_s.unwrap().n), "{contender:?}");
         assert!((1..=4).contains(&contender.setting.workers), "{contender:?}");
         let cell = &record.plan.cells[contender.cell];
         assert_eq!((cell.setting(), cell.controller), (contender.setting, None));

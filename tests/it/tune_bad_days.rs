@@ -1,9 +1,10 @@
 //! `tune` where the server has a bad day, or none at all: whole runs in virtual time.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use batchpilot::{
-    controller::{Bounds, Grid, Policy},
+    controller::{Bounds, Grid, Policy, Setting},
+    plan::Role,
     record::{self, JournalRow, Record, WindowRow},
     verdict::{Judgement, Verdict},
 };
@@ -28,7 +29,7 @@ impl Tuned {
     /// What the best that was found gives over the article's setting.
     fn best_over_article(&self) -> f64 {
         let tuning = self.verdict.tuning.as_ref().unwrap();
-        let is_article = |role: &batchpilot::plan::Role| role.name() == "article";
+        let is_article = |role: &Role| role.name() == "article";
         let article = tuning.contenders.iter().find(|it| it.roles.iter().any(is_article));
         article.unwrap().best_over_it.unwrap().value
     }
@@ -36,7 +37,7 @@ impl Tuned {
     /// What the search found gives by the simulated server's own truth, of the best there is.
     fn found_share(&self) -> f64 {
         let contenders = &self.verdict.tuning.as_ref().unwrap().contenders;
-        let is_found = |role: &batchpilot::plan::Role| role.name() == "found";
+        let is_found = |role: &Role| role.name() == "found";
         let found = contenders.iter().find(|it| it.roles.iter().any(is_found)).unwrap().setting;
         let surface = &self.record.plan.sim.as_ref().unwrap().before;
         let grid = Grid::new(&Bounds::WIDE);
@@ -74,12 +75,44 @@ async fn a_rematch_counts_in_the_ratios() {
     let sim = "[sim]\nseed = 9\n[sim.weather]\nnoise = 0.1\n";
     let tuned = tune(sim, Policy::Pilot, &["--search", "5s", "--repetitions", "2"]).await;
     let tuning = tuned.verdict.tuning.as_ref().unwrap();
-    let blocks = |cell| tuned.record.blocks.iter().filter(|it| it.cell == cell).count();
-    let best = blocks(tuning.best.unwrap());
-    assert_eq!(best, 6, "nothing met again");
+    let repetitions = |cell| -> BTreeSet<u32> {
+        let blocks = tuned.record.blocks.iter().filter(|it| it.cell == cell);
+        blocks.map(|it| it.repetition).collect()
+    };
+    let best = repetitions(tuning.best.unwrap());
+    let mut met_again = 0;
     for contender in &tuning.contenders {
-        let pairs = contender.best_over_it.unwrap().n;
-        assert_eq!(pairs, best.min(blocks(contender.cell)), "{contender:?}");
+        let shared = best.intersection(&repetitions(contender.cell)).count();
+        assert_eq!(contender.best_over_it.map_or(0, |it| it.n), shared, "{contender:?}");
+        met_again += usize::from(2 < shared);
+    }
+    assert!(1 < met_again, "nothing met again: {best:?}");
+}
+
+/// On a real server a search of 17 s with 6 workers, of 16, never saw 2, of which 4,096 rows gave a
+/// fifth more.
+#[tokio::test]
+async fn what_lies_around_the_best_is_measured_too() {
+    let sim = "[sim]\nseed = 9\n[sim.weather]\nnoise = 0.1\n";
+    let arguments = ["--search", "1s", "--repetitions", "4", "--workers", "1-16"];
+    let tuned = tune(sim, Policy::Pilot, &arguments).await;
+    let tuning = tuned.verdict.tuning.as_ref().unwrap();
+    let of = |cell: usize| tuning.contenders.iter().find(|it| it.cell == cell).unwrap();
+    let best = of(tuning.best.unwrap());
+    let around: Vec<Setting> = tuning
+        .contenders
+        .iter()
+        .filter(|it| it.roles.contains(&Role::Neighbour))
+        .map(|it| it.setting)
+        .collect();
+    assert!(4 <= around.len(), "{tuning:?}");
+    let found = tuning.contenders.iter().find(|it| it.roles.contains(&Role::Found)).unwrap();
+    let gain = found.best_over_it.unwrap();
+    assert!(best.cell == found.cell || 1.0 < gain.value, "{tuning:?}");
+    // What it has to beat met it in new blocks, as often as was asked for.
+    for role in [Role::Found, Role::Article, Role::StaticDefault] {
+        let rival = tuning.contenders.iter().find(|it| it.roles.contains(&role)).unwrap();
+        assert!(4 <= rival.best_over_it.unwrap().n, "{role:?}: {rival:?}");
     }
 }
 

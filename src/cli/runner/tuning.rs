@@ -10,7 +10,7 @@ use crate::{
     plan::{Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
-    verdict::{Seen, rows_in_flight, seen},
+    verdict::{Expected, Seen, Tuning, rows_in_flight, seen},
 };
 
 /// The one setting to take where nothing can be measured: of all on the grid the one with the
@@ -21,6 +21,18 @@ const STATIC_DEFAULT: Setting = Setting { batch_rows: 861, workers: 12 };
 const SMALLER_RATE: f64 = 0.95;
 /// Share of its rows in flight that is smaller to speak of.
 const SMALLER_ROWS: f64 = 0.8;
+/// Times that what lies around the best so far is measured, and how often each: a search is over in
+/// seconds and sees a tenth of a grid, in windows that are several times as noisy as a block.
+const LOOKS: usize = 3;
+const LOOK_REPETITIONS: u32 = 3;
+/// The fastest of these that go on to meet what they have to beat.
+const FINALISTS: usize = 3;
+/// Distance in octaves within which a setting of as many workers counts as measured.
+const MEASURED_OCTAVES: f64 = 0.4;
+/// What the search's model expects less of, as a share of the best so far, is not measured.
+const EXPECTED_MIN: f64 = 0.75;
+/// Most that p99 of the best may be of its limit for more rows or workers to be measured.
+const LIMIT_SHARE: f64 = 0.7;
 /// Operations, one after the other, that a block after the search is long enough for, as far as this
 /// allows: the last ones end while others no longer start.
 const LATENCIES: f64 = 10.0;
@@ -113,7 +125,7 @@ impl<T: Target> Run<T> {
             self.record.notes.push("stopped by a signal; the blocks that had ended count".into());
             return Ok(None);
         }
-        let (winner, settings) = contenders(&self.record.plan, &found);
+        let (winner, [to_look_around, to_beat]) = contenders(&self.record.plan, &found);
         self.record.notes.push(format!(
             "static default: {} has the highest mean share of the best rate, 80 %, over 400 simulated \
              servers of which nothing is known",
@@ -121,18 +133,62 @@ impl<T: Target> Run<T> {
         ));
         let (seconds, repetitions) = search.contest;
         let seconds = (LATENCIES * found[0].latency_s()).clamp(seconds, BLOCK_MAX_S);
-        let blocks = self.record.plan.add_contest(winner, &settings, (seconds, repetitions));
+        self.record.plan.set_winner(winner);
+        let mut cells = self.record.plan.add_contenders(&to_look_around, seconds);
+        let own = cells.first().copied();
+        for _ in 0..LOOKS {
+            let around = match self.best_so_far(own)? {
+                Some((best, known)) => neighbours(&self.record.plan, winner, best, &known),
+                None => Vec::new(),
+            };
+            if around.is_empty() {
+                break;
+            }
+            cells.extend(self.record.plan.add_contenders(&around, seconds));
+            cells.dedup();
+            let blocks = self.record.plan.add_repetitions(&cells, LOOK_REPETITIONS);
+            if !self.contest(blocks, signals).await? {
+                return Ok(None);
+            }
+            cells = self.best_so_far(own)?.map_or_else(Vec::new, |it| vec![it.0]);
+        }
+        let finalists = self.finalists(own, &to_beat, seconds)?;
+        self.record.plan.set_finalists(&finalists);
+        let blocks = self.record.plan.add_repetitions(&finalists, repetitions);
         if !self.contest(blocks, signals).await? {
             return Ok(None);
         }
         let rivals = self.judge()?.tuning.map_or_else(Vec::new, |it| it.undecided());
         if !rivals.is_empty() {
-            let blocks = self.record.plan.add_rematch(&rivals);
+            let blocks = self.record.plan.add_repetitions(&rivals, repetitions);
             if !self.contest(blocks, signals).await? {
                 return Ok(None);
             }
         }
         Ok(steering.remove(&winner))
+    }
+
+    /// The best that was measured after the search, or what the search found, with what is known of the
+    /// search.
+    fn best_so_far(&self, own: Option<usize>) -> anyhow::Result<Option<(usize, Tuning)>> {
+        let tuning = self.judge()?.tuning;
+        Ok(tuning.and_then(|it| Some((it.best.or(own)?, it))))
+    }
+
+    /// What was found, the fastest around it, and what they have to beat: all meet in new blocks, so that
+    /// none was chosen by what it is judged by.
+    fn finalists(
+        &mut self,
+        own: Option<usize>,
+        to_beat: &[(usize, Setting, Vec<Role>)],
+        seconds: f64,
+    ) -> anyhow::Result<Vec<usize>> {
+        let ranking = self.judge()?.tuning.map_or_else(Vec::new, |it| it.ranking);
+        let mut finalists: Vec<usize> = ranking.into_iter().take(FINALISTS).chain(own).collect();
+        finalists.extend(self.record.plan.add_contenders(to_beat, seconds));
+        finalists.sort_unstable();
+        finalists.dedup();
+        Ok(finalists)
     }
 
     /// Measures blocks that nobody steers. Returns whether it was not told to stop.
@@ -238,50 +294,89 @@ impl<T: Target> Run<T> {
     }
 }
 
-/// Chooses what is measured after the search, and why: what was found, the runner-up, a smaller one,
-/// and the two settings that it has to beat. Returns the cell that won, too.
-fn contenders(plan: &Plan, found: &[Found]) -> (usize, Vec<(usize, Setting, Vec<Role>)>) {
+/// A setting like that of a cell, and why it is measured.
+type Entry = (usize, Setting, Vec<Role>);
+
+/// Chooses what is measured after the search, and why: what was found and the runner-up, around which it
+/// is looked for better ones; and a smaller one and the two settings that these have to beat. Returns
+/// the cell that won, too.
+fn contenders(plan: &Plan, found: &[Found]) -> (usize, [Vec<Entry>; 2]) {
     let winner = found.first().expect("a search has cells");
     let limit_ns = limit_ns(plan, winner.cell);
-    let mut all: Vec<(usize, Setting, Vec<Role>)> = Vec::new();
-    let mut add = |cell: usize, setting: Setting, role: Role| match all
-        .iter_mut()
-        .find(|it| (it.0, it.1) == (cell, setting))
-    {
-        Some(known) => known.2.push(role),
-        None => all.push((cell, setting, vec![role])),
-    };
-    add(winner.cell, winner.setting, Role::Found);
     let bounds = plan.cells[winner.cell].controller.expect("a search moves settings").bounds;
     let rated = winner.rated(&bounds, limit_ns);
     let own = rated.iter().find(|it| it.0 == winner.setting).map_or(0.0, |it| it.1);
     let others = || rated.iter().filter(|it| it.0 != winner.setting);
-    // Of several strategies the next is the runner-up; of one, the next setting, and the next of
-    // other workers than both: a server has few of them to choose from, and no model bends to each.
-    let first = match found.get(1) {
-        Some(second) => Some((second.cell, second.setting)),
-        None => others().next().map(|it| (winner.cell, it.0)),
-    };
-    first.into_iter().for_each(|it| add(it.0, it.1, Role::RunnerUp));
-    let next = first.filter(|it| it.0 == winner.cell).map_or(winner.setting, |it| it.1);
-    let is_apart = |it: &&(Setting, f64)| {
-        [winner.setting, next].iter().all(|taken| taken.workers != it.0.workers)
-    };
-    others().find(is_apart).into_iter().for_each(|it| add(winner.cell, it.0, Role::RunnerUp));
+    let entry = |setting: Setting, role: Role| (winner.cell, setting, vec![role]);
+    let mut to_look_around = vec![entry(winner.setting, Role::Found)];
+    // Of several strategies the next is the runner-up; of one, the next setting.
+    to_look_around.extend(match found.get(1) {
+        Some(second) => Some((second.cell, second.setting, vec![Role::RunnerUp])),
+        None => others().next().map(|it| entry(it.0, Role::RunnerUp)),
+    });
     let rows = SMALLER_ROWS * rows_in_flight(winner.setting) as f64;
     let is_smaller =
         |it: &&(Setting, f64)| SMALLER_RATE * own <= it.1 && (rows_in_flight(it.0) as f64) < rows;
     let smaller = others().filter(is_smaller).min_by_key(|it| rows_in_flight(it.0));
-    smaller.into_iter().for_each(|it| add(winner.cell, it.0, Role::Smaller));
-    add(winner.cell, bounds.nearest(Setting::ARTICLE), Role::Article);
-    add(winner.cell, bounds.nearest(STATIC_DEFAULT), Role::StaticDefault);
-    (winner.cell, all)
+    let mut to_beat: Vec<Entry> =
+        smaller.into_iter().map(|it| entry(it.0, Role::Smaller)).collect();
+    to_beat.push(entry(bounds.nearest(Setting::ARTICLE), Role::Article));
+    to_beat.push(entry(bounds.nearest(STATIC_DEFAULT), Role::StaticDefault));
+    (winner.cell, [to_look_around, to_beat])
+}
+
+/// Settings of half and twice the rows and the workers of a contender, and of both, that were not
+/// measured and may be as fast.
+fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> Vec<Entry> {
+    let bounds = plan.cells[search].controller.expect("a search moves settings").bounds;
+    let (center, strategy) = (plan.cells[contender].setting(), plan.cells[contender].strategy);
+    let p99 =
+        tuning.contenders.iter().find(|it| it.cell == contender).map_or(0, |it| it.service_ns_p99);
+    let is_near_limit =
+        tuning.p99_limit_ms.is_some_and(|limit_ms| LIMIT_SHARE * limit_ms * 1e6 < p99 as f64);
+    let batches =
+        [(center.batch_rows / 2).max(1), center.batch_rows, center.batch_rows.saturating_mul(2)];
+    let counts = [(center.workers / 2).max(1), center.workers, center.workers.saturating_mul(2)];
+    let all = batches.into_iter().flat_map(|batch_rows| {
+        counts.map(|workers| bounds.nearest(Setting { batch_rows, workers }))
+    });
+    let is_known = |it: &Setting| {
+        plan.tuning.iter().flat_map(|it| &it.contenders).any(|known| {
+            let known = &plan.cells[known.cell];
+            let octaves = (known.batch_rows as f64 / it.batch_rows as f64).log2().abs();
+            known.strategy == strategy && known.workers == it.workers && octaves < MEASURED_OCTAVES
+        })
+    };
+    let expected = |setting: Setting| {
+        let octaves = |it: &Expected| {
+            let rows = (it.setting.batch_rows as f64 / setting.batch_rows as f64).log2();
+            rows.hypot((f64::from(it.setting.workers) / f64::from(setting.workers)).log2())
+        };
+        let nearest = tuning.expected.iter().min_by(|a, b| octaves(a).total_cmp(&octaves(b)));
+        nearest.map(|it| it.rows_per_s)
+    };
+    let may_be_as_fast = |it: &Setting| match (expected(*it), expected(center)) {
+        (Some(there), Some(here)) => EXPECTED_MIN * here <= there,
+        _ => true,
+    };
+    let is_more = |it: &Setting| rows_in_flight(center) < rows_in_flight(*it);
+    let chosen = all.filter(|it| !is_known(it) && may_be_as_fast(it));
+    let chosen = chosen.filter(|it| !(is_near_limit && is_more(it)));
+    let mut chosen: Vec<Entry> = chosen.map(|it| (contender, it, vec![Role::Neighbour])).collect();
+    chosen.dedup_by_key(|it| it.1);
+    chosen
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{arena, controller::Grid, scenario::Scenario, target::sim::Family};
+    use crate::{
+        arena,
+        controller::Grid,
+        scenario::Scenario,
+        target::sim::Family,
+        verdict::{ContenderVerdict, SearchVerdict},
+    };
 
     /// Mean share of the best rate over servers of the families without a change or a limit.
     fn mean_share(seeds: Range<u64>) -> Vec<(Setting, f64)> {
@@ -350,21 +445,69 @@ mod tests {
             seen(1_024, 8, 575.0, 20),
             seen(512, 4, 500.0, 10),
         ];
-        let (winner, settings) = contenders(&plan(""), &[found(0, search.clone())]);
+        let (winner, [around, to_beat]) = contenders(&plan(""), &[found(0, search.clone())]);
         assert_eq!(winner, 0);
-        let expected = [
-            "0: 4,096 x 8 (found)",
-            "0: 8,192 x 8 (runner-up)",
-            "0: 512 x 4 (runner-up)",
-            "0: 1,024 x 8 (smaller)",
-            "0: 1,000 x 5 (article)",
-        ];
-        assert_eq!(words(&settings)[..5], expected);
-        assert_eq!(settings[5].1, STATIC_DEFAULT);
+        assert_eq!(words(&around), ["0: 4,096 x 8 (found)", "0: 8,192 x 8 (runner-up)"]);
+        let expected = ["0: 1,024 x 8 (smaller)", "0: 1,000 x 5 (article)"];
+        assert_eq!(words(&to_beat)[..2], expected);
+        assert_eq!(to_beat[2].1, STATIC_DEFAULT);
 
         // A setting that breaks the limit is not worth measuring.
-        let (_, settings) = contenders(&plan("p99_limit_ms = 60"), &[found(0, search)]);
-        assert_eq!(words(&settings)[1], "0: 1,024 x 8 (runner-up, smaller)");
+        let limited = plan("p99_limit_ms = 60");
+        let (_, [around, _]) = contenders(&limited, &[found(0, search)]);
+        assert_eq!(words(&around)[1], "0: 1,024 x 8 (runner-up)");
+    }
+
+    #[test]
+    fn neighbours_are_half_and_twice_of_the_best_as_far_as_nobody_measured_them() {
+        let judged =
+            |contender: usize, p99_limit_ms: Option<f64>, expected: Vec<Expected>| Tuning {
+                recommended: None,
+                best: None,
+                p99_limit_ms,
+                contenders: vec![ContenderVerdict {
+                    cell: contender,
+                    roles: vec![Role::Found],
+                    strategy: "unnest".to_owned(),
+                    setting: Setting { batch_rows: 1_000, workers: 4 },
+                    rows_per_s: None,
+                    best_over_it: None,
+                    service_ns_p99: 8_000_000,
+                    keeps_limit: None,
+                }],
+                plateau: None,
+                search: SearchVerdict::default(),
+                ranking: Vec::new(),
+                expected,
+            };
+        let around = |bounds: &str, known: &[(u64, u32)], limit_ms: Option<f64>, slow: &[u32]| {
+            let mut plan = plan(bounds);
+            let role = |it: &(u64, u32)| {
+                (0, Setting { batch_rows: it.0, workers: it.1 }, vec![Role::RunnerUp])
+            };
+            let cells = plan.add_contenders(&known.iter().map(role).collect::<Vec<_>>(), 1.0);
+            let expected = [1, 2, 4, 8].map(|workers| Expected {
+                setting: Setting { batch_rows: 1_024, workers },
+                rows_per_s: if slow.contains(&workers) { 700.0 } else { 1_000.0 },
+            });
+            let tuning = judged(cells[0], limit_ms, expected.to_vec());
+            let settings = neighbours(&plan, 0, cells[0], &tuning);
+            settings.iter().map(|it| it.1.words()).collect::<Vec<_>>().join(", ")
+        };
+        let fewer = "500 x 2, 500 x 4, 500 x 8, 1,000 x 2";
+        let all = format!("{fewer}, 1,000 x 8, 2,000 x 2, 2,000 x 4, 2,000 x 8");
+        assert_eq!(around("", &[(1_000, 4)], None, &[]), all);
+        let near = [(1_000, 4), (2_400, 4), (1_000, 2), (500, 5), (500, 8), (2_000, 8)];
+        assert_eq!(around("", &near, None, &[]), "500 x 2, 500 x 4, 1,000 x 8, 2,000 x 2");
+        let edge = "batch_rows = [900, 1100], workers = [4, 6]";
+        assert_eq!(around(edge, &[(1_000, 4)], None, &[]), "900 x 6, 1,000 x 6, 1,100 x 6");
+        let one = "workers = [4, 4], batch_rows = [1000, 1000]";
+        assert_eq!(around(one, &[(1_000, 4)], None, &[]), "");
+        assert_eq!(around("", &[(1_000, 4)], Some(20.0), &[]), all);
+        let held = format!("{fewer}, 2,000 x 2");
+        assert_eq!(around("", &[(1_000, 4)], Some(10.0), &[]), held, "p99 is 8 ms");
+        let slow = "1,000 x 8, 2,000 x 4, 2,000 x 8";
+        assert_eq!(around("", &[(1_000, 4)], None, &[2]), format!("500 x 4, 500 x 8, {slow}"));
     }
 
     /// One fast window once made the runner-up, whatever the settings around it had shown.
@@ -378,8 +521,8 @@ mod tests {
         let near = [flat(1_448, 4), flat(2_896, 4)];
         let search = [vec![often, lucky], near.to_vec(), around.to_vec()].concat();
         let winner = Found { setting: (often.setting), ..found(0, search) };
-        let (_, settings) = contenders(&plan(""), &[winner]);
-        assert!(!words(&settings)[1].contains("512 x 4"), "{:?}", words(&settings));
+        let (_, [around, _]) = contenders(&plan(""), &[winner]);
+        assert!(!words(&around)[1].contains("512 x 4"), "{:?}", words(&around));
     }
 
     #[test]
@@ -387,13 +530,10 @@ mod tests {
         let ranking =
             [found(1, vec![seen(100, 2, 600.0, 5)]), found(0, vec![seen(200, 2, 500.0, 5)])];
         let plan = plan("batch_rows = [10, 200], workers = [1, 2]");
-        let (winner, settings) = contenders(&plan, &ranking);
+        let (winner, [around, to_beat]) = contenders(&plan, &ranking);
         assert_eq!(winner, 1);
-        let expected = [
-            "1: 100 x 2 (found)",
-            "0: 200 x 2 (runner-up)",
-            "1: 200 x 2 (article, static default)",
-        ];
-        assert_eq!(words(&settings), expected);
+        assert_eq!(words(&around), ["1: 100 x 2 (found)", "0: 200 x 2 (runner-up)"]);
+        let expected = ["1: 200 x 2 (article)", "1: 200 x 2 (static default)"];
+        assert_eq!(words(&to_beat), expected);
     }
 }
