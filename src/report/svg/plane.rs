@@ -249,6 +249,9 @@ fn paint_marks(canvas: &Canvas<'_>, plane: &Plane, x: &Axis, y: &Axis) {
                 Stroke::new(color, if radius < 5.0 { 2.0 } else { 4.0 }),
             );
         }
+        if mark.name.is_empty() {
+            continue;
+        }
         let width = text_width(&mark.name, SMALL) + 8.0;
         let left = if at_x + 12.0 + width < RIGHT { at_x + 12.0 } else { at_x - 12.0 - width };
         let mut top = at_y + 8.0;

@@ -3,7 +3,7 @@
 
 use super::plane::{Mark, Plane, Spot, Way, plane};
 use crate::{
-    plan::Setting,
+    plan::{Role, Setting},
     record::{JournalRow, Record},
     stats::format::number,
     verdict::{ContenderVerdict, Tuning, Verdict},
@@ -40,16 +40,20 @@ fn description(tuning: &Tuning) -> Vec<String> {
         "Colours and numbers: what a model of this search's undisturbed windows expects, in percent of \
          its own best; where the search did not go, it guesses."
     };
-    let names = "Crosses: settings measured after the search, with their rows a second.";
+    let names = "Crosses: settings measured after the search; named, but for neighbours, with their rows/s.";
     vec![colors.to_owned(), names.to_owned()]
 }
 
-/// A strategy is named where it is not the one of the colours.
+/// A strategy is named where it is not the one of the colours. What was measured for nothing but to look
+/// around has a cross alone: a dozen names cover each other, and the table has them.
 fn mark(contender: &ContenderVerdict, strategy: &str) -> Mark {
     let other = Some(contender.strategy.as_str()).filter(|it| *it != strategy);
     let roles: Vec<&str> = contender.roles.iter().map(|it| it.name()).chain(other).collect();
     let rate = contender.rows_per_s.map(|it| format!(": {}", number(it.value.round())));
-    let name = format!("{}{}", roles.join(", "), rate.unwrap_or_default());
+    let name = match contender.roles.as_slice() {
+        [Role::Neighbour] => String::new(),
+        _ => format!("{}{}", roles.join(", "), rate.unwrap_or_default()),
+    };
     Mark { name, spot: spot(contender.setting) }
 }
 
