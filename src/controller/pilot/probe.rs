@@ -183,6 +183,11 @@ impl Pilot {
         if let Some(likely) = self.likely.take().filter(|it| self.terrain.is_allowed(*it)) {
             return Some(likely);
         }
+        if self.is_thorough
+            && let Some(cell) = self.half_or_twice()
+        {
+            return Some(cell);
+        }
         let worthy = cell.filter(|_| WORTH_MIN <= worth);
         if self.mode == Mode::Search {
             let most = match self.is_thorough {
@@ -254,6 +259,15 @@ impl Pilot {
         let best = places.into_iter().filter(|it| self.is_open(*it, 1.0)).map(worth);
         let best = best.max_by(|a, b| a.1.total_cmp(&b.1));
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
+    }
+
+    /// A place of half or twice home's workers that was never probed, whatever the model says of it.
+    fn half_or_twice(&self) -> Option<Cell> {
+        let home = self.terrain.grid.setting(self.home);
+        let counts = [home.workers.div_ceil(2), home.workers.saturating_mul(2)];
+        let cells = counts.map(|workers| self.terrain.grid.nearest(Setting { workers, ..home }));
+        let never = |it: &Cell| self.pairs.last_s(*it).is_none() && self.is_open(*it, 1.0);
+        cells.into_iter().find(never)
     }
 
     /// The place, of those that were never probed, that was measured the fastest compared with home,
