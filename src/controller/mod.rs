@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::{measure::WindowSummary, stats::format::number};
 
 /// What a controller may move.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Setting {
     /// Rows an operation carries.
     pub batch_rows: u64,

@@ -1,7 +1,7 @@
 //! A search for the best setting, planned as it goes: rounds of blocks that a controller steers, then
 //! blocks of what it found beside what that has to beat.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
@@ -101,17 +101,18 @@ impl Plan {
         self.tuning_mut().winner = Some(search);
     }
 
-    /// Adds settings to be measured after the search for so many seconds, each as a cell like another,
-    /// without a controller; one that is known gets the roles beside its own. Returns their cells.
+    /// Adds settings to be measured after the search for as many seconds as each takes, each as a cell
+    /// like another, without a controller; one that is known gets the roles beside its own. Returns
+    /// their cells, each once.
     pub fn add_contenders(
         &mut self,
         settings: &[(usize, Setting, Vec<Role>)],
-        seconds: f64,
+        seconds: impl Fn(Setting) -> f64,
     ) -> Vec<usize> {
-        settings
+        let cells = settings
             .iter()
-            .map(|(like, setting, roles)| self.add(*like, *setting, roles, seconds))
-            .collect()
+            .map(|(like, setting, roles)| self.add(*like, *setting, roles, seconds(*setting)));
+        cells.collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     fn add(&mut self, like: usize, setting: Setting, roles: &[Role], seconds: f64) -> usize {
@@ -206,8 +207,6 @@ fn contender(search: &CellPlan, setting: Setting, stop: Stop) -> CellPlan {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::scenario::Scenario;
 
@@ -227,7 +226,7 @@ mod tests {
         plan.rows_max = Some(7);
         let setting = Setting { batch_rows: 1_000, workers: 5 };
         plan.set_winner(0);
-        let cells = plan.add_contenders(&[(0, setting, vec![Role::Found])], 1.5);
+        let cells = plan.add_contenders(&[(0, setting, vec![Role::Found])], |_| 1.5);
         plan.add_repetitions(&cells, 1);
         assert_eq!(plan.cells[1].stop, Stop { rows: Some(7), seconds: Some(1.5) });
         plan.add_follow(0, Stop { rows: Some(9), seconds: Some(5.0) });
@@ -239,7 +238,7 @@ mod tests {
         let mut plan = search(&["multi_row"]);
         let settings = [1_000, 2_000, 4_000]
             .map(|batch_rows| (0, Setting { batch_rows, workers: 5 }, vec![Role::Found]));
-        let cells = plan.add_contenders(&settings, 1.5);
+        let cells = plan.add_contenders(&settings, |_| 1.5);
         assert_eq!(cells, [1, 2, 3]);
         assert_eq!(plan.add_repetitions(&cells, 2), 0..6);
         assert_eq!(plan.add_repetitions(&[1, 3], 2), 6..10);
@@ -268,10 +267,10 @@ mod tests {
             (0, setting(1_000, 5), vec![Role::Article]),
         ];
         plan.set_winner(1);
-        let cells = plan.add_contenders(&settings, 1.5);
+        let cells = plan.add_contenders(&settings, |_| 1.5);
         assert_eq!(plan.add_repetitions(&cells, 4), 3..11);
         let again = (1, setting(64, 3), vec![Role::Neighbour]);
-        assert_eq!(plan.add_contenders(&[again], 1.5), [2], "it is known");
+        assert_eq!(plan.add_contenders(&[again], |_| 1.5), [2], "it is known");
         assert_eq!(plan.tuning.clone().unwrap().contenders[0].roles.len(), 3);
         let found = &plan.cells[2];
         assert_eq!(found.name, "found pipelined 64 x 3");
