@@ -50,6 +50,12 @@ impl Setting {
     pub fn words(self) -> String {
         format!("{} x {}", number(self.batch_rows as f64), self.workers)
     }
+
+    /// As many rows, and the power of two below its workers, at least one. Half of 6 is no step towards
+    /// 2: where 2 processors are full, 3 workers may be slower than either.
+    pub(crate) fn with_fewer_workers(self) -> Setting {
+        Setting { workers: (self.workers.next_power_of_two() / 2).max(1), ..self }
+    }
 }
 
 /// What a controller is to reach, and within which bounds.

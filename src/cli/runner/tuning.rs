@@ -329,9 +329,11 @@ fn contenders(plan: &Plan, found: &[Found]) -> (usize, [Vec<Entry>; 2]) {
     (winner.cell, [to_look_around, to_beat])
 }
 
-/// Settings of half and twice the rows and the workers of a contender, and of both, that were not
-/// measured: whatever the model of the search says of them, which
-/// on a server of two cores once said of fewer workers a quarter less where there was a quarter more.
+/// Settings around a contender that were not measured: half and twice its rows, the two powers of two
+/// below its workers and the one above, and those with about as many rows in flight. What the model of
+/// the search says of them does not count: on a server of two cores it once foresaw a quarter less with
+/// fewer workers, where there was a quarter more. Nor does a climb by halves get from 5 workers to 2:
+/// there 3 were slower than either.
 fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> Vec<Entry> {
     let bounds = plan.cells[search].controller.expect("a search moves settings").bounds;
     let (center, strategy) = (plan.cells[contender].setting(), plan.cells[contender].strategy);
@@ -339,14 +341,25 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
         tuning.contenders.iter().find(|it| it.cell == contender).map_or(0, |it| it.service_ns_p99);
     let is_near_limit =
         tuning.p99_limit_ms.is_some_and(|limit_ms| LIMIT_SHARE * limit_ms * 1e6 < p99 as f64);
-    let batches =
-        [center.batch_rows.div_ceil(2), center.batch_rows, center.batch_rows.saturating_mul(2)];
-    let counts = [center.workers.div_ceil(2), center.workers, center.workers.saturating_mul(2)];
-    let place = |batch_rows: u64, workers: u32| bounds.nearest(Setting { batch_rows, workers });
-    let all: BTreeSet<Setting> = batches
-        .into_iter()
-        .flat_map(|batch_rows| counts.map(|workers| place(batch_rows, workers)))
-        .collect();
+    let Setting { batch_rows: rows, workers } = center;
+    let less = rows.div_ceil(2);
+    let more = |times: u64| rows.saturating_mul(times);
+    let [fewer, fewest] =
+        [center.with_fewer_workers(), center.with_fewer_workers().with_fewer_workers()]
+            .map(|it| it.workers);
+    let above = workers.saturating_add(1).checked_next_power_of_two().unwrap_or(workers);
+    let around = [
+        (less, workers),
+        (more(2), workers),
+        (rows, fewest),
+        (rows, fewer),
+        (rows, above),
+        (more(4), fewest),
+        (more(2), fewer),
+        (less, above),
+    ];
+    let place = |(batch_rows, workers)| bounds.nearest(Setting { batch_rows, workers });
+    let all: BTreeSet<Setting> = around.into_iter().map(place).collect();
     let is_known = |it: &Setting| {
         plan.tuning.iter().flat_map(|it| &it.contenders).any(|known| {
             let known = &plan.cells[known.cell];
@@ -452,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_half_and_twice_of_the_best_as_far_as_nobody_measured_them() {
+    fn neighbours_lie_around_the_best_where_nobody_measured() {
         let judged = |contender: usize, p99_limit_ms: Option<f64>| Tuning {
             recommended: None,
             best: None,
@@ -482,18 +495,38 @@ mod tests {
             let settings = neighbours(&plan, 0, cells[0], &tuning);
             settings.iter().map(|it| it.1.words()).collect::<Vec<_>>().join(", ")
         };
-        let fewer = "500 x 2, 500 x 4, 500 x 8, 1,000 x 2";
-        let all = format!("{fewer}, 1,000 x 8, 2,000 x 2, 2,000 x 4, 2,000 x 8");
+        let larger = "1,000 x 8, 2,000 x 2, 2,000 x 4, 4,000 x 1";
+        let all = format!("500 x 4, 500 x 8, 1,000 x 1, 1,000 x 2, {larger}");
         assert_eq!(around("", &[(1_000, 4)], None), all);
         let near = [(1_000, 4), (2_400, 4), (1_000, 2), (500, 5), (500, 8), (2_000, 8)];
-        assert_eq!(around("", &near, None), "500 x 2, 500 x 4, 1,000 x 8, 2,000 x 2");
+        let others = "500 x 4, 1,000 x 1, 1,000 x 8, 2,000 x 2, 4,000 x 1";
+        assert_eq!(around("", &near, None), others);
+        let odd =
+            "500 x 5, 500 x 8, 1,000 x 2, 1,000 x 4, 1,000 x 8, 2,000 x 4, 2,000 x 5, 4,000 x 2";
+        assert_eq!(around("", &[(1_000, 5)], None), odd, "powers of two");
+        let one_worker = "500 x 1, 500 x 2, 1,000 x 2, 2,000 x 1, 4,000 x 1";
+        assert_eq!(around("", &[(1_000, 1)], None), one_worker);
         let edge = "batch_rows = [900, 1100], workers = [4, 6]";
-        assert_eq!(around(edge, &[(1_000, 4)], None), "900 x 6, 1,000 x 6, 1,100 x 6");
+        assert_eq!(around(edge, &[(1_000, 4)], None), "900 x 6, 1,000 x 6");
         let one = "workers = [4, 4], batch_rows = [1000, 1000]";
         assert_eq!(around(one, &[(1_000, 4)], None), "");
         assert_eq!(around("", &[(1_000, 4)], Some(20.0)), all);
-        let held = format!("{fewer}, 2,000 x 2");
+        let held = "500 x 4, 500 x 8, 1,000 x 1, 1,000 x 2, 2,000 x 2, 4,000 x 1";
         assert_eq!(around("", &[(1_000, 4)], Some(10.0)), held, "p99 is 8 ms");
+    }
+
+    /// All blocks once lasted as long as ten operations of what was found.
+    #[test]
+    fn a_block_lasts_as_long_as_its_own_setting_needs() {
+        let winner = found(0, vec![seen(1_000, 10, 50_000.0, 5)]);
+        let setting = |batch_rows, workers| Setting { batch_rows, workers };
+        let seconds = |it: Setting| winner.block_s(it, 0.5);
+        assert!((seconds(setting(1_000, 10)) - 2.0).abs() < 1e-9, "10 x 0.2 s");
+        assert!((seconds(setting(1_000, 5)) - 1.0).abs() < 1e-9);
+        assert!((seconds(setting(10, 1)) - 0.5).abs() < 1e-9, "as short as it may be");
+        assert!((seconds(setting(9_000, 10)) - BLOCK_MAX_S).abs() < 1e-9);
+        let never_seen = Found { setting: setting(7, 7), ..winner.clone() };
+        assert!((never_seen.block_s(setting(1_000, 10), 0.5) - 0.5).abs() < 1e-9);
     }
 
     /// One fast window once made the runner-up, whatever the settings around it had shown.

@@ -570,6 +570,23 @@ mod tests {
         assert_ne!(Grid::new(&Bounds::WIDE).nearest(probe.unwrap().setting), usual);
     }
 
+    /// Two cores, on which more than two workers get into each other's way.
+    fn with_a_convoy(setting: Setting) -> f64 {
+        let cpu_s = 5e-6 * setting.batch_rows as f64 + 0.1e-3;
+        let workers = f64::from(setting.workers);
+        (1.05 * cpu_s).max(cpu_s * workers / 2.0) * if 2 < setting.workers { 1.3 } else { 1.0 }
+    }
+
+    /// The survey has 4 workers and more, between which nothing lies: the model foresaw less with fewer,
+    /// and a search never tried them.
+    #[test]
+    fn a_search_tries_fewer_workers_whatever_the_model_says() {
+        let goal = Goal { bounds: Bounds::WIDE, p99_limit: None, seed: 1, is_search: true };
+        let decisions = follow(&mut Pilot::new(&goal), 150, 0, [with_a_convoy; 2]);
+        let share = share_of_best(decisions.last().unwrap().incumbent, with_a_convoy);
+        assert!(0.95 < share, "{share} at {:?}", decisions.last().unwrap().incumbent);
+    }
+
     /// A row costs so much that the largest place of the design takes 8 s.
     fn with_slow_rows(setting: Setting) -> f64 {
         let workers = f64::from(setting.workers);

@@ -184,7 +184,7 @@ impl Pilot {
             return Some(likely);
         }
         if self.is_thorough
-            && let Some(cell) = self.half_or_twice()
+            && let Some(cell) = self.fewer_workers()
         {
             return Some(cell);
         }
@@ -261,11 +261,11 @@ impl Pilot {
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
     }
 
-    /// A place of half or twice home's workers that was never probed, whatever the model says of it.
-    fn half_or_twice(&self) -> Option<Cell> {
-        let home = self.terrain.grid.setting(self.home);
-        let counts = [home.workers.div_ceil(2), home.workers.saturating_mul(2)];
-        let cells = counts.map(|workers| self.terrain.grid.nearest(Setting { workers, ..home }));
+    /// A place of a quarter or half of home's workers that was never probed, whatever the model says of
+    /// it.
+    fn fewer_workers(&self) -> Option<Cell> {
+        let fewer = self.terrain.grid.setting(self.home).with_fewer_workers();
+        let cells = [fewer.with_fewer_workers(), fewer].map(|it| self.terrain.grid.nearest(it));
         let never = |it: &Cell| self.pairs.last_s(*it).is_none() && self.is_open(*it, 1.0);
         cells.into_iter().find(never)
     }
