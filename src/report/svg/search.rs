@@ -29,7 +29,7 @@ pub fn search(record: &Record, verdict: &Verdict, journal: &[JournalRow]) -> Opt
         description: description(tuning),
         rates: tuning.expected.iter().map(|it| (spot(it.setting), it.rows_per_s)).collect(),
         ways: vec![way],
-        marks: tuning.contenders.iter().map(|it| mark(it, strategy)).collect(),
+        marks: tuning.contenders.iter().map(|it| mark(it, strategy, tuning.recommended)).collect(),
     }))
 }
 
@@ -45,18 +45,44 @@ fn description(tuning: &Tuning) -> Vec<String> {
 }
 
 /// A strategy is named where it is not the one of the colours. What was measured for nothing but to look
-/// around has a cross alone: a dozen names cover each other, and the table has them.
-fn mark(contender: &ContenderVerdict, strategy: &str) -> Mark {
+/// around has a cross alone, but for the answer: a dozen names cover each other, and the table has them.
+fn mark(contender: &ContenderVerdict, strategy: &str, recommended: Option<usize>) -> Mark {
     let other = Some(contender.strategy.as_str()).filter(|it| *it != strategy);
-    let roles: Vec<&str> = contender.roles.iter().map(|it| it.name()).chain(other).collect();
+    let answer = (recommended == Some(contender.cell)).then_some("the answer");
+    let roles = contender.roles.iter().map(|it| it.name());
+    let words: Vec<&str> = answer.into_iter().chain(roles).chain(other).collect();
     let rate = contender.rows_per_s.map(|it| format!(": {}", number(it.value.round())));
     let name = match contender.roles.as_slice() {
-        [Role::Neighbour] => String::new(),
-        _ => format!("{}{}", roles.join(", "), rate.unwrap_or_default()),
+        [Role::Neighbour] if answer.is_none() => String::new(),
+        _ => format!("{}{}", words.join(", "), rate.unwrap_or_default()),
     };
     Mark { name, spot: spot(contender.setting) }
 }
 
 fn spot(setting: Setting) -> Spot {
     Spot { batch_rows: setting.batch_rows as f64, workers: f64::from(setting.workers) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer was a cross without a name where the search had not found it.
+    #[test]
+    fn the_answer_has_a_name_though_it_is_a_neighbour() {
+        let contender = |cell: usize, role: Role| ContenderVerdict {
+            cell,
+            roles: vec![role],
+            strategy: "unnest".to_owned(),
+            setting: Setting { batch_rows: 4_872, workers: 4 },
+            rows_per_s: None,
+            best_over_it: None,
+            service_ns_p99: 0,
+            keeps_limit: None,
+        };
+        let name = |cell: usize, role: Role| mark(&contender(cell, role), "unnest", Some(3)).name;
+        assert_eq!(name(3, Role::Neighbour), "the answer, neighbour");
+        assert_eq!(name(4, Role::Neighbour), "");
+        assert_eq!(name(5, Role::Article), "article");
+    }
 }
