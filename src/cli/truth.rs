@@ -30,9 +30,14 @@ pub(super) fn show(plan: &Plan, format: Format) -> anyhow::Result<()> {
                        [sim]";
         return Err(UsageError(problem.to_owned()).into());
     };
+    let in_blocks = sim.changed_blocks.map(|(first, last)| format!("in blocks {first} to {last}"));
     let mut times = vec![("", &sim.before)];
     match sim.course {
         Course::Steady => (),
+        Course::At { .. } if in_blocks.is_some() => {
+            let when = in_blocks.as_deref().unwrap_or_default();
+            times = vec![("in other blocks", &sim.before), (when, &sim.after)];
+        }
         Course::At { .. } => {
             times = vec![("before the change", &sim.before), ("after", &sim.after)]
         }

@@ -53,6 +53,10 @@ pub(super) fn resolve(scenario: &Scenario, seed: u64) -> Result<Option<SimSettin
             Some(s) => Course::At { s: within("sim.change.at_s", Some(s), s, SECONDS)? },
             None => Course::Drift,
         };
+        settings.changed_blocks = changed_blocks(change)?;
+        if settings.changed_blocks.is_some() {
+            settings.course = Course::At { s: 0.0 };
+        }
     }
     if let Some(limit_ms) = sim.p99_limit_ms {
         let limit_ms = within("sim.p99_limit_ms", Some(limit_ms), limit_ms, POSITIVE)?;
@@ -87,6 +91,7 @@ fn draw(family: Option<SimFamily>, seed: u64, horizon_s: f64) -> SimSettings {
         before: plain.clone(),
         after: plain,
         course: Course::Steady,
+        changed_blocks: None,
         horizon_s,
         p99_limit_s: None,
         climate: Climate::CALM,
@@ -196,6 +201,20 @@ fn changed(keys: &scenario::SimChange) -> Result<Change, PlanError> {
         cores_divisor: factor("cores_divisor", keys.cores_divisor)?,
         coherence: factor("coherence", keys.coherence)?,
     })
+}
+
+fn changed_blocks(keys: &scenario::SimChange) -> Result<Option<(u64, u64)>, PlanError> {
+    let Some([first, last]) = keys.blocks else { return Ok(None) };
+    if keys.at_s.is_some() {
+        let problem =
+            "not together with at_s: a change is in some blocks, or in all from a moment on";
+        return Err(PlanError::new("sim.change.blocks", problem));
+    }
+    if last < first {
+        let problem = format!("[{first}, {last}] holds no block; the first comes first");
+        return Err(PlanError::new("sim.change.blocks", problem));
+    }
+    Ok(Some((first, last)))
 }
 
 fn errors(keys: &scenario::SimErrors) -> Result<Errors, PlanError> {
@@ -319,6 +338,8 @@ mod tests {
                 "expected 0.01 to",
             ),
             ("[sim.change]\nrow_cost = 0.0", "sim.change.row_cost", "0 is out"),
+            ("[sim.change]\nblocks = [5, 2]", "sim.change.blocks", "[5, 2] holds no block"),
+            ("[sim.change]\nat_s = 1.0\nblocks = [1, 2]", "sim.change.blocks", "not together"),
             ("[sim.errors]\nsessions_max = 0", "sim.errors.sessions_max", "expected 1 to"),
             ("[sim.errors]\ndeadlocks = 2.0", "sim.errors.deadlocks", "expected 0 to 1"),
             (

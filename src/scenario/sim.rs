@@ -140,8 +140,10 @@ pub struct SimDips {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimChange {
-    /// From this second on; without it evenly, over the whole of `horizon_s`.
+    /// From this second on; without it, and without `blocks`, evenly, over the whole of `horizon_s`.
     pub at_s: Option<f64>,
+    /// Only in these blocks, from their start: first and last, counted from 0 as they ran.
+    pub blocks: Option<[u64; 2]>,
     /// A new round trip, in milliseconds.
     pub round_trip_ms: Option<f64>,
     /// Factor on what a row costs. Default 1.

@@ -44,6 +44,7 @@ fn steady() -> SimSettings {
         before: surface.clone(),
         after: surface,
         course: Course::Steady,
+        changed_blocks: None,
         horizon_s: 300.0,
         p99_limit_s: None,
         climate: Climate::CALM,

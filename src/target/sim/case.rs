@@ -144,6 +144,10 @@ pub struct SimSettings {
     pub after: Surface,
     /// How it changes.
     pub course: Course,
+    /// First and last of the blocks in which it is changed from their start, and not in others; in
+    /// place of the course.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_blocks: Option<(u64, u64)>,
     /// How long a drift takes, and how long a controller is watched, in seconds.
     pub horizon_s: f64,
     /// Most that p99 may be, for those who want the best within it.
@@ -179,7 +183,17 @@ impl SimSettings {
             _ => Course::At { s: horizon_s / 2.0 },
         };
         let (climate, errors) = (family.climate(), Errors::NONE);
-        SimSettings { seed, before, after, course, horizon_s, p99_limit_s, climate, errors }
+        SimSettings {
+            seed,
+            before,
+            after,
+            course,
+            changed_blocks: None,
+            horizon_s,
+            p99_limit_s,
+            climate,
+            errors,
+        }
     }
 
     /// Returns what happens in a block: every one begins at second 0, in weather of its own.
@@ -187,10 +201,15 @@ impl SimSettings {
         let seed = self.seed.wrapping_add(block.wrapping_mul(SEEDS_APART));
         let length_s = self.horizon_s + AFTER_HORIZON_S;
         let chance = &mut Chance::new(seed, STREAM_WEATHER);
+        let course = match self.changed_blocks {
+            Some((first, last)) if (first..=last).contains(&block) => Course::At { s: 0.0 },
+            Some(_) => Course::Steady,
+            None => self.course,
+        };
         Case {
             before: self.before.clone(),
             after: self.after.clone(),
-            course: self.course,
+            course,
             horizon_s: self.horizon_s,
             p99_limit_s: self.p99_limit_s,
             weather: Weather::draw(chance, length_s, &self.climate),
