@@ -23,6 +23,9 @@ pub struct TuningPlan {
     /// None, until then, and in records of before there was more than one round.
     #[serde(default)]
     pub finalists: Vec<usize>,
+    /// Numbers of the blocks of contenders that do not count: the machine was slower while they ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disturbed: Vec<usize>,
     /// The cell that follows the server after the answer, if any.
     pub follow: Option<usize>,
 }
@@ -141,6 +144,16 @@ impl Plan {
     /// Takes note of the contenders that meet in the end.
     pub fn set_finalists(&mut self, cells: &[usize]) {
         self.tuning_mut().finalists = cells.to_vec();
+    }
+
+    /// Takes note of the blocks of contenders that do not count.
+    pub fn set_disturbed(&mut self, blocks: Vec<usize>) {
+        self.tuning_mut().disturbed = blocks;
+    }
+
+    /// Returns whether a block counts, if it is valid: the machine was not slower while it ran.
+    pub fn counts(&self, block: usize) -> bool {
+        self.tuning.as_ref().is_none_or(|it| !it.disturbed.contains(&block))
     }
 
     /// Adds interleaved blocks of contenders, their repetitions numbered on from those before. Returns

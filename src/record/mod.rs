@@ -172,9 +172,10 @@ impl Record {
         self.blocks.iter().filter(move |block| block.cell == cell)
     }
 
-    /// Returns the blocks of a cell whose numbers may be used.
+    /// Returns the blocks of a cell whose numbers may be used: valid, and not disturbed.
     pub fn valid_blocks_of(&self, cell: usize) -> impl Iterator<Item = &BlockRecord> {
-        self.blocks_of(cell).filter(|block| block.is_valid())
+        let counts = |block: &&BlockRecord| block.is_valid() && self.plan.counts(block.number);
+        self.blocks_of(cell).filter(counts)
     }
 
     /// Returns the cell of a block.

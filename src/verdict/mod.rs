@@ -6,6 +6,7 @@ mod calibration;
 mod cells;
 mod check;
 pub mod compare;
+mod disturbed;
 mod own_rows;
 pub(crate) mod settings;
 mod tuning;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     calibration::{NullCheck, Proposal, ProposedBounds},
     check::{CheckVerdict, CheckedCell, CheckedMetric, Standing},
+    disturbed::disturbed,
     tuning::{
         ContenderVerdict, Expected, Plateau, SearchVerdict, Seen, Tuning, rows_in_flight, seen,
     },

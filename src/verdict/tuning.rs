@@ -382,6 +382,7 @@ impl Tuning {
             _ => sentences.push("No setting was measured after the search.".to_owned()),
         }
         sentences.extend(self.plateau.map(plateau_words));
+        sentences.extend(disturbed_words(record));
         sentences.extend(self.how_the_search_went());
         sentences
     }
@@ -444,7 +445,7 @@ impl Tuning {
             let roles: Vec<&str> = it.roles.iter().map(|role| role.name()).collect();
             let name = format!("{} {} ({})", it.strategy, it.setting.words(), roles.join(", "));
             let Some(rate) = it.rows_per_s else {
-                return format!("{name}: no block of it is valid.");
+                return format!("{name}: no block of it counts.");
             };
             let Some(ratio) = it.best_over_it else {
                 let rate = interval(rate);
@@ -537,6 +538,18 @@ fn plateau_words(plateau: Plateau) -> String {
         span(batch_rows.0 as f64, batch_rows.1 as f64),
         span(workers.0.into(), workers.1.into()),
     )
+}
+
+/// How many blocks do not count, and why.
+fn disturbed_words(record: &Record) -> Option<String> {
+    let tuning = record.plan.tuning.as_ref().filter(|it| !it.disturbed.is_empty())?;
+    let is_contender = |cell| tuning.contenders.iter().any(|it| it.cell == cell);
+    let all = record.blocks.iter().filter(|it| is_contender(it.cell)).count();
+    Some(format!(
+        "{} of {all} blocks after the search do not count: while they ran, the machine gave less to \
+         all settings around them than before or after.",
+        tuning.disturbed.len()
+    ))
 }
 
 #[cfg(test)]

@@ -69,6 +69,36 @@ async fn tune(sim: &str, policy: Policy, arguments: &[&str]) -> Tuned {
     Tuned { stdout: finished.stdout, windows, journal, verdict, record }
 }
 
+/// While a neighbour took half of the machine, tune once chose what suffers least from that.
+#[tokio::test]
+async fn a_time_in_which_the_machine_was_slower_does_not_count() {
+    for (first, last) in [(6, 18), (60, 85)] {
+        let sim = format!(
+            "[sim]\nseed = 3\n[sim.server]\ncores = 2.0\n[sim.weather]\nnoise = 0.03\n\
+             [sim.change]\nblocks = [{first}, {last}]\ncores_divisor = 2.0\n"
+        );
+        let tuned = tune(&sim, Policy::Pilot, &["--search", "10s"]).await;
+        let plan = &tuned.record.plan;
+        let disturbed = &plan.tuning.as_ref().unwrap().disturbed;
+        let slower: Vec<usize> = (first..=last).collect();
+        let wrong: Vec<&usize> = disturbed.iter().filter(|it| !slower.contains(it)).collect();
+        assert!(slower.len() <= disturbed.len() + 3 && wrong.len() <= 3, "{disturbed:?}");
+        assert!(tuned.stdout.contains("blocks after the search do not count"), "{}", tuned.stdout);
+        let tuning = tuned.verdict.tuning.as_ref().unwrap();
+        let answer = plan.cells[tuning.recommended.unwrap()].setting();
+        let surface = &plan.sim.as_ref().unwrap().before;
+        let grid = Grid::new(&Bounds::WIDE);
+        let best = surface.best(grid.batches(), grid.workers(), None).unwrap().2;
+        let share = surface.rows_per_s(answer.batch_rows, answer.workers) / best;
+        assert!(0.97 <= share, "{share}: {}", tuned.stdout);
+        for contender in &tuning.contenders {
+            let (it, Some(rate)) = (contender.setting, contender.rows_per_s) else { continue };
+            let off = (rate.value / surface.rows_per_s(it.batch_rows, it.workers)).ln();
+            assert!(off.abs() < 0.1, "{}: {rate:?}, {off}", it.words());
+        }
+    }
+}
+
 /// Settings that may be the best meet again: the ratios once left out what that gave.
 #[tokio::test]
 async fn a_rematch_counts_in_the_ratios() {

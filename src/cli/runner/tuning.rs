@@ -14,7 +14,7 @@ use crate::{
     plan::{Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
-    verdict::{Seen, Tuning, rows_in_flight, seen},
+    verdict::{Seen, Tuning, disturbed, rows_in_flight, seen},
 };
 
 /// The one setting to take where nothing can be measured: of all on the grid the one with the
@@ -29,8 +29,11 @@ const SMALLER_ROWS: f64 = 0.8;
 /// seconds and sees a tenth of a grid, in windows that are several times as noisy as a block.
 const LOOKS: usize = 4;
 const LOOK_REPETITIONS: u32 = 3;
-/// The fastest of these that go on to meet what they have to beat.
+/// The fastest of these that go on, to the next look and to meet what they have to beat: they are
+/// measured in more than one time of the machine, which shows by them whether it was slower.
 const FINALISTS: usize = 3;
+/// Times that blocks are measured again which do not count, as the machine was slower.
+const CALMER_TIMES: usize = 2;
 /// Distance in octaves within which a setting of as many workers counts as measured.
 const MEASURED_OCTAVES: f64 = 0.4;
 /// Most that p99 of the best may be of its limit for more rows or workers to be measured.
@@ -149,25 +152,20 @@ impl<T: Target> Run<T> {
                 break;
             }
             cells.extend(self.record.plan.add_contenders(&around, seconds));
-            let blocks = self.record.plan.add_repetitions(&cells, LOOK_REPETITIONS);
-            if !self.contest(blocks, signals).await? {
+            if !self.contest(&cells, LOOK_REPETITIONS, signals).await? {
                 return Ok(None);
             }
-            cells = self.best_so_far(own)?.map_or_else(Vec::new, |it| vec![it.0]);
+            cells = self.fastest(own)?;
         }
         let finalists = self.finalists(own, &to_beat, seconds)?;
         self.record.plan.set_finalists(&finalists);
-        let blocks = self.record.plan.add_repetitions(&finalists, repetitions);
-        if !self.contest(blocks, signals).await? {
+        if !self.contest(&finalists, repetitions, signals).await? {
             return Ok(None);
         }
         let mut rivals = self.judge()?.tuning.map_or_else(Vec::new, |it| it.undecided());
         rivals.retain(|it| finalists.contains(it));
-        if 1 < rivals.len() {
-            let blocks = self.record.plan.add_repetitions(&rivals, repetitions);
-            if !self.contest(blocks, signals).await? {
-                return Ok(None);
-            }
+        if 1 < rivals.len() && !self.contest(&rivals, repetitions, signals).await? {
+            return Ok(None);
         }
         Ok(steering.remove(&winner))
     }
@@ -187,16 +185,48 @@ impl<T: Target> Run<T> {
         to_beat: &[Entry],
         seconds: impl Fn(Setting) -> f64,
     ) -> anyhow::Result<Vec<usize>> {
-        let ranking = self.judge()?.tuning.map_or_else(Vec::new, |it| it.ranking);
-        let mut finalists: Vec<usize> = ranking.into_iter().take(FINALISTS).chain(own).collect();
+        let mut finalists = self.fastest(own)?;
+        finalists.extend(own);
         finalists.extend(self.record.plan.add_contenders(to_beat, seconds));
         finalists.sort_unstable();
         finalists.dedup();
         Ok(finalists)
     }
 
+    /// The fastest that were measured after the search, or what it found.
+    fn fastest(&self, own: Option<usize>) -> anyhow::Result<Vec<usize>> {
+        let ranking = self.judge()?.tuning.map_or_else(Vec::new, |it| it.ranking);
+        let fastest: Vec<usize> = ranking.into_iter().take(FINALISTS).collect();
+        Ok(if fastest.is_empty() { own.into_iter().collect() } else { fastest })
+    }
+
+    /// Measures contenders side by side, and again what does not count because the machine was slower
+    /// than before or after. Returns whether it was not told to stop.
+    async fn contest(
+        &mut self,
+        cells: &[usize],
+        repetitions: u32,
+        signals: &Signals,
+    ) -> anyhow::Result<bool> {
+        let mut wanted = repetitions;
+        for _ in 0..=CALMER_TIMES {
+            let blocks = self.record.plan.add_repetitions(cells, wanted);
+            if !self.measure(blocks.clone(), signals).await? {
+                return Ok(false);
+            }
+            let disturbed = disturbed(&self.record);
+            let lost = blocks.filter(|it| disturbed.contains(it)).count();
+            self.record.plan.set_disturbed(disturbed);
+            wanted = u32::try_from((2 * lost + cells.len()) / (2 * cells.len()))?;
+            if wanted == 0 {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
     /// Measures blocks that nobody steers. Returns whether it was not told to stop.
-    async fn contest(&mut self, blocks: Range<usize>, signals: &Signals) -> anyhow::Result<bool> {
+    async fn measure(&mut self, blocks: Range<usize>, signals: &Signals) -> anyhow::Result<bool> {
         self.progress.add(&self.record.plan, blocks.clone());
         for number in blocks {
             if signals.stop.is_cancelled() {
@@ -362,6 +392,9 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
     let all: BTreeSet<Setting> = around.into_iter().map(place).collect();
     let is_known = |it: &Setting| {
         plan.tuning.iter().flat_map(|it| &it.contenders).any(|known| {
+            if counts_nowhere(plan, known.cell) {
+                return false;
+            }
             let known = &plan.cells[known.cell];
             let octaves = (known.batch_rows as f64 / it.batch_rows as f64).log2().abs();
             known.strategy == strategy && known.workers == it.workers && octaves < MEASURED_OCTAVES
@@ -371,6 +404,12 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
     let chosen = all.into_iter().filter(|it| !is_known(it));
     let chosen = chosen.filter(|it| !(is_near_limit && is_more(it)));
     chosen.map(|it| (contender, it, vec![Role::Neighbour])).collect()
+}
+
+/// Whether all blocks of a cell were disturbed: it has to be measured again.
+fn counts_nowhere(plan: &Plan, cell: usize) -> bool {
+    let blocks = || (0..plan.blocks.len()).filter(|it| plan.blocks[*it].cell == cell);
+    blocks().next().is_some() && blocks().all(|it| !plan.counts(it))
 }
 
 #[cfg(test)]
