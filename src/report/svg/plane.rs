@@ -19,6 +19,9 @@ const HEIGHT: f64 = 430.0;
 /// Tiles narrower than this have no number in them.
 const LABEL_WIDTH_MIN: f64 = 34.0;
 const LABEL_HEIGHT_MIN: f64 = 18.0;
+const NAME_HEIGHT: f64 = 17.0;
+/// Radius of the ring around where a way ended.
+const RING: f64 = 11.0;
 /// Least share of the best of each band, and its colour: blue, the paler the slower.
 const BANDS: [(f64, RGBColor); 7] = [
     (0.98, RGBColor(0x0b, 0x4f, 0x7d)),
@@ -29,6 +32,9 @@ const BANDS: [(f64, RGBColor); 7] = [
     (0.30, RGBColor(0xda, 0xe9, 0xf4)),
     (0.0, RGBColor(0xf3, 0xf7, 0xfb)),
 ];
+
+/// An area of the plot, from its upper left to its lower right.
+type Area = (Point, Point);
 
 /// A place on the plane.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,12 +85,23 @@ pub fn plane(plane: &Plane) -> String {
     let (x, y) = axes(plane, top, bottom);
     draw((WIDTH, bottom + 60.0), &plane.title, &plane.description, |canvas| {
         paint_legend(canvas, plane, top);
-        paint_tiles(canvas, plane, &x, &y);
+        let tiles = lay_tiles(plane, &x, &y);
+        for tile in &tiles {
+            canvas.rectangle(tile.from, tile.to, color_of(tile.share), 1.0);
+        }
         paint_axes(canvas, &x, &y, top, bottom);
         for (index, way) in plane.ways.iter().enumerate() {
-            paint_way(canvas, index, way, &x, &y);
+            paint_lines(canvas, index, way, &x, &y);
         }
-        paint_marks(canvas, plane, &x, &y);
+        let points = points(plane, &x, &y);
+        let names = lay_names(plane, &x, &y, (top, bottom), &points);
+        for tile in &tiles {
+            paint_share(canvas, tile, &points, &names);
+        }
+        for (index, way) in plane.ways.iter().enumerate() {
+            paint_points(canvas, index, way, &x, &y);
+        }
+        paint_marks(canvas, plane, &names, &x, &y);
     })
 }
 
@@ -157,7 +174,14 @@ fn tiles(values: impl Iterator<Item = f64>) -> Vec<(f64, f64, f64)> {
         .collect()
 }
 
-fn paint_tiles(canvas: &Canvas<'_>, plane: &Plane, x: &Axis, y: &Axis) {
+/// A rate's place, from its upper left to its lower right, and its share of the highest.
+struct Tile {
+    from: Point,
+    to: Point,
+    share: f64,
+}
+
+fn lay_tiles(plane: &Plane, x: &Axis, y: &Axis) -> Vec<Tile> {
     let best = plane.rates.iter().map(|it| it.1).fold(0.0, f64::max);
     let columns = tiles(plane.rates.iter().map(|it| it.0.batch_rows));
     let rows = tiles(plane.rates.iter().map(|it| it.0.workers));
@@ -165,23 +189,38 @@ fn paint_tiles(canvas: &Canvas<'_>, plane: &Plane, x: &Axis, y: &Axis) {
         let tile = tiles.iter().find(|tile| tile.0.total_cmp(&value).is_eq());
         tile.map(|tile| (tile.1, tile.2))
     };
-    for (spot, rate) in &plane.rates {
-        let (Some(wide), Some(high)) = (ends(&columns, spot.batch_rows), ends(&rows, spot.workers))
-        else {
-            continue;
-        };
+    let lay = |(spot, rate): &(Spot, f64)| {
+        let (wide, high) = (ends(&columns, spot.batch_rows)?, ends(&rows, spot.workers)?);
         let (from, to) = ((x.at(wide.0), y.at(high.1)), (x.at(wide.1), y.at(high.0)));
-        let share = if 0.0 < best { rate / best } else { 0.0 };
-        let color = color_of(share);
-        canvas.rectangle(from, to, color, 1.0);
-        if LABEL_WIDTH_MIN <= to.0 - from.0 && LABEL_HEIGHT_MIN <= to.1 - from.1 {
-            let ink = if 0.9 <= share { PAPER } else { INK };
-            // In a corner: ways and marks go through the middle.
-            let point = (to.0 - 4.0, from.1 + 9.0);
-            let text = format!("{:.0}", share * 100.0);
-            canvas.text(point, &text, Font::new(SMALL, ink), Align::Right);
-        }
+        Some(Tile { from, to, share: if 0.0 < best { rate / best } else { 0.0 } })
+    };
+    plane.rates.iter().filter_map(lay).collect()
+}
+
+/// A tile's share in the first of its corners where nothing lies but lines, which it covers; under a
+/// point where there is none, but not under a name.
+fn paint_share(canvas: &Canvas<'_>, tile: &Tile, points: &[Area], names: &[Area]) {
+    let Tile { from, to, share } = *tile;
+    if to.0 - from.0 < LABEL_WIDTH_MIN || to.1 - from.1 < LABEL_HEIGHT_MIN {
+        return;
     }
+    let text = format!("{:.0}", share * 100.0);
+    let (width, height) = (text_width(&text, SMALL) + 4.0, 14.0);
+    let corner = |is_left: bool, is_top: bool| {
+        let left = if is_left { from.0 + 2.0 } else { to.0 - 2.0 - width };
+        let top = if is_top { from.1 + 2.0 } else { to.1 - 2.0 - height };
+        ((left, top), (left + width, top + height))
+    };
+    let corners = [(false, true), (true, true), (false, false), (true, false)];
+    let corners = corners.map(|(is_left, is_top)| corner(is_left, is_top));
+    let is_off = |taken: &[Area], area: &Area| !taken.iter().any(|it| overlap(*it, *area));
+    let unnamed: Vec<Area> = corners.into_iter().filter(|it| is_off(names, it)).collect();
+    let free = unnamed.iter().find(|it| is_off(points, it));
+    let Some(area) = free.or(unnamed.first()) else { return };
+    canvas.rectangle(area.0, area.1, color_of(share), 1.0);
+    let ink = if 0.9 <= share { PAPER } else { INK };
+    let point = (area.1.0 - 2.0, area.0.1 + height / 2.0);
+    canvas.text(point, &text, Font::new(SMALL, ink), Align::Right);
 }
 
 fn paint_axes(canvas: &Canvas<'_>, x: &Axis, y: &Axis, top: f64, bottom: f64) {
@@ -211,34 +250,97 @@ fn short_power(value: f64) -> String {
     if value < 1e5 { format!("{value:.0}") } else { short((value / 1e3).round() * 1e3) }
 }
 
-fn paint_way(canvas: &Canvas<'_>, index: usize, way: &Way, x: &Axis, y: &Axis) {
-    let (color, shape) = series(index + 1);
-    let points: Vec<Point> =
-        way.spots.iter().map(|spot| (x.at(spot.batch_rows), y.at(spot.workers))).collect();
+fn paint_lines(canvas: &Canvas<'_>, index: usize, way: &Way, x: &Axis, y: &Axis) {
+    let (color, _) = series(index + 1);
+    let points: Vec<Point> = way.spots.iter().map(|spot| at(spot, x, y)).collect();
     // A light edge, so that a line is seen on every band.
     canvas.line(&points, Stroke { alpha: 0.7, ..Stroke::new(PAPER, 3.0) });
     canvas.line(&points, Stroke::new(color, 1.5));
+}
+
+fn paint_points(canvas: &Canvas<'_>, index: usize, way: &Way, x: &Axis, y: &Axis) {
+    let (color, shape) = series(index + 1);
     let mut drawn: Vec<Point> = Vec::new();
-    for point in &points {
+    for point in way.spots.iter().map(|spot| at(spot, x, y)) {
         let is_drawn = drawn.iter().any(|it| (it.0 - point.0).hypot(it.1 - point.1) < 0.5);
         if !is_drawn {
-            canvas.circle(*point, 4.5, PAPER, 1.0);
-            shape.draw(canvas, *point, 3.5, color);
-            drawn.push(*point);
+            canvas.circle(point, 4.5, PAPER, 1.0);
+            shape.draw(canvas, point, 3.5, color);
+            drawn.push(point);
         }
     }
-    if let Some(end) = points.last() {
-        canvas.circle(*end, 11.0, color, 1.0);
-        canvas.circle(*end, 8.5, PAPER, 1.0);
-        shape.draw(canvas, *end, 5.0, color);
+    if let Some(end) = way.spots.last().map(|spot| at(spot, x, y)) {
+        canvas.circle(end, RING, color, 1.0);
+        canvas.circle(end, 8.5, PAPER, 1.0);
+        shape.draw(canvas, end, 5.0, color);
     }
 }
 
-/// Names beside their places, on paper; moved down where they would lie on another.
-fn paint_marks(canvas: &Canvas<'_>, plane: &Plane, x: &Axis, y: &Axis) {
-    let mut taken: Vec<(Point, Point)> = Vec::new();
-    for mark in &plane.marks {
-        let (at_x, at_y) = (x.at(mark.spot.batch_rows), y.at(mark.spot.workers));
+fn at(spot: &Spot, x: &Axis, y: &Axis) -> Point {
+    (x.at(spot.batch_rows), y.at(spot.workers))
+}
+
+/// What points, rings and crosses take of the plot.
+fn points(plane: &Plane, x: &Axis, y: &Axis) -> Vec<Area> {
+    let around = |spot: &Spot, radius: f64| {
+        let (x, y) = at(spot, x, y);
+        ((x - radius, y - radius), (x + radius, y + radius))
+    };
+    let spots = plane.ways.iter().flat_map(|way| &way.spots).map(|it| around(it, 4.5));
+    let ends = plane.ways.iter().filter_map(|way| way.spots.last()).map(|it| around(it, RING));
+    let marks = plane.marks.iter().map(|it| around(&it.spot, 6.0));
+    spots.chain(ends).chain(marks).collect()
+}
+
+fn overlap(a: Area, b: Area) -> bool {
+    a.0.0 < b.1.0 && b.0.0 < a.1.0 && a.0.1 < b.1.1 && b.0.1 < a.1.1
+}
+
+/// Places for the names of marks, in their order: beside them, at the nearest height where nothing lies;
+/// an empty one for a mark without a name.
+fn lay_names(
+    plane: &Plane,
+    x: &Axis,
+    y: &Axis,
+    (top, bottom): (f64, f64),
+    points: &[Area],
+) -> Vec<Area> {
+    let mut taken = points.to_vec();
+    let mut lay = |mark: &Mark| {
+        let (at_x, at_y) = at(&mark.spot, x, y);
+        if mark.name.is_empty() {
+            return ((at_x, at_y), (at_x, at_y));
+        }
+        let width = text_width(&mark.name, SMALL) + 8.0;
+        let place = |side: f64, below: f64| {
+            let left = if side < 0.0 { at_x - 12.0 - width } else { at_x + 12.0 };
+            ((left, at_y + below), (left + width, at_y + below + NAME_HEIGHT))
+        };
+        let heights = (0..20_u32).map(f64::from).flat_map(|it| {
+            let step = it * (NAME_HEIGHT + 1.0) / 2.0;
+            [8.0 + step, -8.0 - NAME_HEIGHT - step]
+        });
+        let places = heights.flat_map(|below| [place(1.0, below), place(-1.0, below)]);
+        let fits =
+            |it: &Area| LEFT <= it.0.0 && it.1.0 <= RIGHT && top <= it.0.1 && it.1.1 <= bottom;
+        let is_free = |it: &Area| !taken.iter().any(|other| overlap(*other, *it));
+        let free = places.clone().find(|it| fits(it) && is_free(it));
+        let found = free.or_else(|| places.clone().find(fits)).unwrap_or(place(1.0, 8.0));
+        taken.push(found);
+        found
+    };
+    plane.marks.iter().map(&mut lay).collect()
+}
+
+/// Crosses, and names on paper.
+fn paint_marks(canvas: &Canvas<'_>, plane: &Plane, names: &[Area], x: &Axis, y: &Axis) {
+    for (mark, (from, to)) in plane.marks.iter().zip(names) {
+        let (at_x, at_y) = at(&mark.spot, x, y);
+        if !mark.name.is_empty() {
+            canvas.rectangle(*from, *to, PAPER, 0.85);
+            let point = (from.0 + 4.0, from.1 + NAME_HEIGHT / 2.0);
+            canvas.text(point, &mark.name, Font::new(SMALL, INK), Align::Left);
+        }
         for (radius, color) in [(5.0, PAPER), (4.0, INK)] {
             canvas.line(
                 &[(at_x - radius, at_y - radius), (at_x + radius, at_y + radius)],
@@ -249,25 +351,6 @@ fn paint_marks(canvas: &Canvas<'_>, plane: &Plane, x: &Axis, y: &Axis) {
                 Stroke::new(color, if radius < 5.0 { 2.0 } else { 4.0 }),
             );
         }
-        if mark.name.is_empty() {
-            continue;
-        }
-        let width = text_width(&mark.name, SMALL) + 8.0;
-        let left = if at_x + 12.0 + width < RIGHT { at_x + 12.0 } else { at_x - 12.0 - width };
-        let mut top = at_y + 8.0;
-        let overlaps = |top: f64, taken: &[(Point, Point)]| {
-            taken.iter().any(|(from, to)| {
-                left < to.0 && from.0 < left + width && top < to.1 && from.1 < top + 17.0
-            })
-        };
-        while overlaps(top, &taken) {
-            top += 18.0;
-        }
-        let (from, to) = ((left, top), (left + width, top + 17.0));
-        canvas.rectangle(from, to, PAPER, 0.85);
-        let point = (left + 4.0, top + 8.5);
-        canvas.text(point, &mark.name, Font::new(SMALL, INK), Align::Left);
-        taken.push((from, to));
     }
 }
 
