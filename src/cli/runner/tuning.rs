@@ -167,7 +167,20 @@ impl<T: Target> Run<T> {
         if 1 < rivals.len() && !self.contest(&rivals, repetitions, signals).await? {
             return Ok(None);
         }
+        self.count_all_if_never_calm(&finalists)?;
         Ok(steering.remove(&winner))
+    }
+
+    /// Where one of those that met in the end never did so in a calm time, all blocks count: an answer
+    /// without what it has to beat is none.
+    fn count_all_if_never_calm(&mut self, finalists: &[usize]) -> anyhow::Result<()> {
+        let Some(tuning) = self.judge()?.tuning else { return Ok(()) };
+        let rivals = finalists.iter().filter(|it| Some(**it) != tuning.best);
+        let mut rivals = rivals.filter_map(|it| tuning.contenders.iter().find(|c| c.cell == *it));
+        if rivals.any(|it| it.best_over_it.is_none()) {
+            self.record.plan.set_disturbed(Vec::new());
+        }
+        Ok(())
     }
 
     /// The best that was measured after the search, or what the search found, with what is known of the
