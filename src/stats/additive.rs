@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::robust_deviation;
+
 /// Rounds of backfitting: what is left of an error after each is at most the share of a row's
 /// observations that it has to itself, and tables here have a few dozen.
 const ROUNDS: usize = 200;
 
-/// Deviations within which a value counts in full, and how many absolute deviations make one: the usual
-/// ones, which lose 5 % of what normal values tell.
+/// Deviations within which a value counts in full: the usual ones, which lose 5 % of what normal values
+/// tell.
 const FULL_WITHIN: f64 = 1.345;
-const MEDIAN_DEVIATION: f64 = 0.674_49;
 /// So close a value counts in full however close others are: of values without noise the median
 /// deviation is what rounding left.
 const CLOSE: f64 = 0.01;
@@ -32,7 +33,7 @@ pub fn additive(observations: &[(usize, u32, f64)]) -> BTreeMap<usize, f64> {
         rows = means(weighed().map(|(it, weight)| (it.0, it.2 - columns[&it.1], *weight)));
         let off = observations.iter().map(|it| (it.2 - columns[&it.1] - rows[&it.0]).abs());
         let off: Vec<f64> = off.collect();
-        let in_full = CLOSE.max(FULL_WITHIN * super::median(&off) / MEDIAN_DEVIATION);
+        let in_full = CLOSE.max(FULL_WITHIN * robust_deviation(&off));
         let weight = |off: &f64| if *off <= in_full { 1.0 } else { in_full / off };
         weights = off.iter().map(weight).collect();
     }

@@ -43,6 +43,9 @@ pub const CONFIDENCE: f64 = 0.95;
 /// Hoaglin, "How to detect and handle outliers", 1993.
 const OUTLIER_SCORE: f64 = 3.5;
 
+/// Median distance from the center over the standard deviation, of a normal distribution.
+const MEDIAN_DISTANCE: f64 = 0.674_489_75;
+
 /// A number with its interval.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Estimate {
@@ -159,7 +162,7 @@ pub fn outliers(observations: &[f64]) -> Vec<usize> {
     let logs: Vec<f64> = observations.iter().map(|it| it.ln()).collect();
     let center = median(&logs);
     let distances: Vec<f64> = logs.iter().map(|log| (log - center).abs()).collect();
-    let spread = median(&distances) / 0.6745;
+    let spread = robust_deviation(&distances);
     // Equal observations have no spread, and then nothing is far.
     let is_far = |distance: f64| 0.0 < spread && OUTLIER_SCORE < distance / spread;
     (0..logs.len()).filter(|&index| is_far(distances[index])).collect()
@@ -174,6 +177,14 @@ pub fn median(values: &[f64]) -> f64 {
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
+}
+
+/// Returns the standard deviation of normal numbers by their distances from their center, 0 for none: the
+/// median distance, to which up to half of the numbers do nothing, however far off they lie.
+///
+/// Source: Hampel, "The influence curve and its role in robust estimation", JASA 69, 1974.
+pub fn robust_deviation(distances: &[f64]) -> f64 {
+    median(distances) / MEDIAN_DISTANCE
 }
 
 /// Logarithms of the ratios of pairs (above, below): below 0 where the first is the smaller. `None`

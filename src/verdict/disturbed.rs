@@ -6,8 +6,9 @@ use crate::{record::Record, stats};
 
 /// Least blocks of a setting for its level to be known: more than one look around the best gives.
 const KNOWN_BLOCKS: usize = 4;
-/// Part of a setting's blocks that its level is above; of fewer than are needed, all but the highest. What disturbs from outside only ever slows
-/// down: what a setting gives undisturbed is seen near its highest rates.
+/// Part of a setting's blocks that its level is above; of fewer than are needed, all but the highest.
+/// What disturbs from outside only ever slows down: what a setting gives undisturbed is seen near its
+/// highest rates.
 ///
 /// Source: Chen and Revels, "Robust benchmarking in noisy environments", HPEC 2016.
 const LEVEL: (usize, usize) = (3, 4);
@@ -15,12 +16,11 @@ const LEVEL: (usize, usize) = (3, 4);
 /// be off. As many in a row say so, too, if each gave less than the highest of its own, however few.
 const NEAREST: usize = 3;
 const FAR_BLOCKS: usize = 8;
-/// A time is disturbed where the median of the nearest, or each in a row, gave less than this share of their levels, and that
-/// is more than so many deviations of what a setting gives from one block to its next.
+/// A time is disturbed where the median of the nearest, or each in a row, gave less than this share of
+/// their levels, and that is more than so many deviations of what a setting gives from one block to its
+/// next.
 const FALLEN: f64 = 0.88;
 const DEVIATIONS: f64 = 2.5;
-/// Median of the absolute deviation over the standard deviation of a normal distribution.
-const MEDIAN_DEVIATION: f64 = 0.674_49;
 
 /// Rows a second of a block, in the order of running.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ fn level(own: &[f64]) -> f64 {
 fn deviation<'a>(cells: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
     let differences: Vec<f64> =
         cells.flat_map(|own| own.windows(2).map(|it| (it[1] - it[0]).abs())).collect();
-    stats::median(&differences) / MEDIAN_DEVIATION / std::f64::consts::SQRT_2
+    stats::robust_deviation(&differences) / std::f64::consts::SQRT_2
 }
 
 #[cfg(test)]

@@ -200,13 +200,17 @@ async fn what_was_found_is_measured_again_and_recommended() {
     let roles: Vec<Role> = plan.contenders.iter().flat_map(|it| it.roles.clone()).collect();
     assert!(roles.contains(&Role::Article) && roles.contains(&Role::RunnerUp), "{roles:?}");
     for contender in &tuning.contenders {
-        // In up to three looks around the best, in the blocks that it met the rest in, and once more if
-        // it was not told apart from it.
-        // What does not count was measured again, twice at most; of one that lies around, never if it
-        // lies around the best no longer.
-        let blocks = contender.rows_per_s.map_or(0, |it| it.n);
-        let least = if plan.finalists.contains(&contender.cell) { 1 } else { 0 };
-        assert!((least..=39).contains(&blocks), "{contender:?}");
+        // Three in each of up to four looks around the best, two in which it met the rest, two more if it
+        // was not told apart from it; and of those that do not count as many again, twice at most.
+        let blocks = record.blocks_of(contender.cell).count();
+        assert!((2..=3 * (4 * 3 + 2 + 2)).contains(&blocks), "{contender:?}");
+        let is_own = |it: &&usize| record.blocks[**it].cell == contender.cell;
+        let disturbed = plan.disturbed.iter().filter(is_own).count();
+        let counted = contender.rows_per_s.map_or(0, |it| it.n);
+        assert_eq!(counted + disturbed, blocks, "{contender:?}");
+        if plan.finalists.contains(&contender.cell) {
+            assert!(0 < counted, "{contender:?}");
+        }
         assert!((1..=4).contains(&contender.setting.workers), "{contender:?}");
         let cell = &record.plan.cells[contender.cell];
         assert_eq!((cell.setting(), cell.controller), (contender.setting, None));

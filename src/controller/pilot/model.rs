@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     controller::{Bounds, Cell, Grid, Setting},
-    stats::{median, nnls},
+    stats::{median, nnls, robust_deviation},
 };
 
 /// Time after which a measurement counts half.
@@ -304,7 +304,7 @@ fn row(setting: Setting, log_rate: f64, weight: f64) -> (Vec<f64>, f64) {
 fn robust_weights(residuals: &[f64]) -> Vec<f64> {
     let center = median(residuals);
     let away: Vec<f64> = residuals.iter().map(|it| (it - center).abs()).collect();
-    let near = 2.5 * (1.4826 * median(&away)).max(0.05);
+    let near = 2.5 * robust_deviation(&away).max(0.05);
     away.iter().map(|it| if *it < near { 1.0 } else { near / it }).collect()
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     controller::Cell,
-    stats::{expected_gain, median, normal_below},
+    stats::{expected_gain, median, normal_below, robust_deviation},
 };
 
 /// Time after which a difference counts half.
@@ -110,7 +110,7 @@ impl Pairs {
         if NOISE_WINDOWS_MIN <= self.at_home.len() {
             let distances: Vec<f64> = self.at_home.iter().map(|it| it.distance).collect();
             let counting: Vec<f64> = self.at_home.iter().map(|it| it.counting).collect();
-            self.noise = (0.9 * 1.4826 * median(&distances)).clamp(NOISE.0, NOISE.1);
+            self.noise = (0.9 * robust_deviation(&distances)).clamp(NOISE.0, NOISE.1);
             self.counting = median(&counting);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::stats::median;
+use crate::stats::robust_deviation;
 
 /// Deviation that is no news, in standard deviations a window.
 const ALLOWANCE: f64 = 0.8;
@@ -119,7 +119,7 @@ impl Watch {
         }
         if DEVIATION_WINDOWS_MIN <= self.distances.len() {
             let distances: Vec<f64> = self.distances.iter().copied().collect();
-            self.deviation = (1.4826 * median(&distances)).clamp(DEVIATION.0, DEVIATION.1);
+            self.deviation = robust_deviation(&distances).clamp(DEVIATION.0, DEVIATION.1);
         }
         self.counting += FORGET * (counting - self.counting);
         let excess = (counting - self.counting).max(0.0);
