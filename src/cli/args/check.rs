@@ -355,12 +355,12 @@ impl Gate {
 
 /// `0.02`, `2%`.
 pub(super) fn share(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.strip_suffix('%') {
-        Some(percent) => (percent.trim(), 0.01),
-        None => (text, 1.0),
+    // As an exponent: 2.9 x 0.01 is 0.028999999999999998, which the record would repeat.
+    let number = match text.strip_suffix('%') {
+        Some(percent) => format!("{}e-2", percent.trim()),
+        None => text.to_owned(),
     };
-    let number: f64 = number.parse().map_err(|_| "expected a share such as 2% or 0.02")?;
-    match number * unit {
+    match number.parse().map_err(|_| "expected a share such as 2% or 0.02")? {
         share if (0.0..=10.0).contains(&share) => Ok(share),
         _ => Err("expected a share from 0 to 1000%".to_owned()),
     }
@@ -399,7 +399,7 @@ mod tests {
     /// No constant is out of reach, and none is put in another's place.
     #[test]
     fn every_constant_has_its_flag() {
-        let words = "--margin 3% --tolerance 0.11 --p95-margin 6% --p95-tolerance 26% \
+        let words = "--margin 2.9% --tolerance 0.11 --p95-margin 6% --p95-tolerance 26% \
                      --looks 7:0.01,9:0.02 --pass-alpha 0.03 --confirm same --block-operations 21 \
                      --block-min 300ms --block-max 2 --guard-min 10ms --guard-operations 3 \
                      --warm-up-window 400ms --warm-up-windows 4 --warm-up-spread 21% \
@@ -408,7 +408,7 @@ mod tests {
                      --stalled-below 51%";
         let ms = Duration::from_millis;
         let want = Options {
-            rows_per_s: Some(Bounds { margin: 0.03, tolerance: 0.11 }),
+            rows_per_s: Some(Bounds { margin: 0.029, tolerance: 0.11 }),
             latency_p95: Some(Bounds { margin: 0.06, tolerance: 0.26 }),
             looks: vec![Look { pairs: 7, alpha: 0.01 }, Look { pairs: 9, alpha: 0.02 }],
             pass_alpha: 0.03,
