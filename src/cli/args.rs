@@ -200,7 +200,8 @@ pub(super) struct Tune {
     #[arg(long, value_parser = policies())]
     pub(super) policy: Option<Policy>,
     /// Blocks of each setting that meets the others in the end, and as many again of what may be the
-    /// best; more give narrower intervals. Of those around the best so far there are three.
+    /// best; more give narrower intervals. A look around the best so far takes three of each, and there
+    /// are up to four.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) repetitions: u32,
     /// Go on steering for this time after the answer, and say what changes and why.

@@ -49,7 +49,7 @@ pub enum Role {
     RunnerUp,
     /// Fewer rows in flight, and in the search about as fast.
     Smaller,
-    /// Half or twice the rows or the workers of what was the best so far.
+    /// Around what was the best so far: other rows or other workers, or as many rows in flight.
     Neighbour,
     /// What the article runs with.
     Article,

@@ -152,6 +152,8 @@ impl<T: Target> Run<T> {
                 break;
             }
             cells.extend(self.record.plan.add_contenders(&around, seconds));
+            cells.sort_unstable();
+            cells.dedup();
             if !self.contest(&cells, LOOK_REPETITIONS, signals).await? {
                 return Ok(None);
             }
@@ -171,13 +173,15 @@ impl<T: Target> Run<T> {
         Ok(steering.remove(&winner))
     }
 
-    /// Where one of those that met in the end never did so in a calm time, all blocks count: an answer
-    /// without what it has to beat is none.
+    /// Where one of those that met in the end never met the best in a calm time, all blocks count: an
+    /// answer without what it has to beat is none.
     fn count_all_if_never_calm(&mut self, finalists: &[usize]) -> anyhow::Result<()> {
         let Some(tuning) = self.judge()?.tuning else { return Ok(()) };
-        let rivals = finalists.iter().filter(|it| Some(**it) != tuning.best);
-        let mut rivals = rivals.filter_map(|it| tuning.contenders.iter().find(|c| c.cell == *it));
-        if rivals.any(|it| it.best_over_it.is_none()) {
+        if let Some(rival) = never_calm(&self.record.plan, &tuning, finalists) {
+            let name = &self.record.plan.cells[rival].name;
+            self.record.notes.push(format!(
+                "the machine was slower whenever {name} met the best: all blocks count"
+            ));
             self.record.plan.set_disturbed(Vec::new());
         }
         Ok(())
@@ -190,8 +194,8 @@ impl<T: Target> Run<T> {
         Ok(tuning.and_then(|it| Some((it.best.or(own)?, it))))
     }
 
-    /// What was found, the fastest around it, and what they have to beat: all meet in new blocks, so that
-    /// none was chosen by what it is judged by.
+    /// What was found, the fastest around it, and what they have to beat: all meet in blocks of the same
+    /// repetitions.
     fn finalists(
         &mut self,
         own: Option<usize>,
@@ -213,8 +217,8 @@ impl<T: Target> Run<T> {
         Ok(if fastest.is_empty() { own.into_iter().collect() } else { fastest })
     }
 
-    /// Measures contenders side by side, and again what does not count because the machine was slower
-    /// than before or after. Returns whether it was not told to stop.
+    /// Measures contenders side by side, and again where half of them lost a block or more because the
+    /// machine was slower than before or after. Returns whether it was not told to stop.
     async fn contest(
         &mut self,
         cells: &[usize],
@@ -419,6 +423,20 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
     chosen.map(|it| (contender, it, vec![Role::Neighbour])).collect()
 }
 
+/// One of those that met in the end that has no ratio to the best, as its blocks or those of the best do
+/// not count; none without a best, which a limit out of reach has not.
+fn never_calm(plan: &Plan, tuning: &Tuning, finalists: &[usize]) -> Option<usize> {
+    let best = tuning.best?;
+    let is_disturbed = |cell: usize| {
+        (0..plan.blocks.len()).any(|it| plan.blocks[it].cell == cell && !plan.counts(it))
+    };
+    let rivals = tuning.contenders.iter().filter(|it| it.cell != best);
+    let mut rivals = rivals.filter(|it| finalists.contains(&it.cell) && it.best_over_it.is_none());
+    rivals
+        .find(|it| is_disturbed(it.cell) || (it.rows_per_s.is_some() && is_disturbed(best)))
+        .map(|it| it.cell)
+}
+
 /// Whether all blocks of a cell were disturbed: it has to be measured again.
 fn counts_nowhere(plan: &Plan, cell: usize) -> bool {
     let blocks = || (0..plan.blocks.len()).filter(|it| plan.blocks[*it].cell == cell);
@@ -432,6 +450,7 @@ mod tests {
         arena,
         controller::Grid,
         scenario::Scenario,
+        stats::Estimate,
         target::sim::Family,
         verdict::{ContenderVerdict, SearchVerdict},
     };
@@ -516,9 +535,8 @@ mod tests {
         assert_eq!(words(&around)[1], "0: 1,024 x 8 (runner-up)");
     }
 
-    #[test]
-    fn neighbours_lie_around_the_best_where_nobody_measured() {
-        let judged = |contender: usize, p99_limit_ms: Option<f64>| Tuning {
+    fn judged(contender: usize, p99_limit_ms: Option<f64>) -> Tuning {
+        Tuning {
             recommended: None,
             best: None,
             p99_limit_ms,
@@ -536,7 +554,11 @@ mod tests {
             search: SearchVerdict::default(),
             ranking: Vec::new(),
             expected: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn neighbours_lie_around_the_best_where_nobody_measured() {
         let around = |bounds: &str, known: &[(u64, u32)], limit_ms: Option<f64>| {
             let mut plan = plan(bounds);
             let role = |it: &(u64, u32)| {
@@ -565,6 +587,40 @@ mod tests {
         assert_eq!(around("", &[(1_000, 4)], Some(20.0)), all);
         let held = "500 x 4, 500 x 8, 1,000 x 1, 1,000 x 2, 2,000 x 2, 4,000 x 1";
         assert_eq!(around("", &[(1_000, 4)], Some(10.0)), held, "p99 is 8 ms");
+    }
+
+    /// A static default that always failed, and a limit out of reach, once made disturbed blocks count.
+    #[test]
+    fn all_blocks_count_only_where_those_that_met_never_did_so_in_a_calm_time() {
+        let mut plan = plan("");
+        let entry = |workers| (0, Setting { batch_rows: 1_000, workers }, vec![Role::Found]);
+        let cells = plan.add_contenders(&[entry(4), entry(2)], |_| 1.0);
+        let (best, rival) = (cells[0], cells[1]);
+        let blocks = plan.add_repetitions(&cells, 1);
+        let of =
+            |plan: &Plan, cell| blocks.clone().find(|it| plan.blocks[*it].cell == cell).unwrap();
+        let blocks_of = [of(&plan, best), of(&plan, rival)];
+        let estimate = Some(Estimate { value: 1.0, low: None, high: None, n: 1 });
+        let mut tuning = judged(best, None);
+        tuning.best = Some(best);
+        tuning.contenders.push(ContenderVerdict { cell: rival, ..tuning.contenders[0].clone() });
+        let never = |plan: &Plan, tuning: &Tuning| never_calm(plan, tuning, &cells);
+        assert_eq!(never(&plan, &tuning), None, "it failed in all of its blocks");
+
+        plan.set_disturbed(vec![blocks_of[0]]);
+        assert_eq!(never(&plan, &tuning), None, "nor does a disturbed best change that");
+        tuning.contenders[1].rows_per_s = estimate;
+        assert_eq!(never(&plan, &tuning), Some(rival));
+        tuning.contenders[1].best_over_it = estimate;
+        assert_eq!(never(&plan, &tuning), None);
+        tuning.contenders[1].best_over_it = None;
+        tuning.best = None;
+        assert_eq!(never(&plan, &tuning), None, "no setting keeps the limit");
+
+        tuning.best = Some(best);
+        tuning.contenders[1].rows_per_s = None;
+        plan.set_disturbed(vec![blocks_of[1]]);
+        assert_eq!(never(&plan, &tuning), Some(rival));
     }
 
     /// All blocks once lasted as long as ten operations of what was found.

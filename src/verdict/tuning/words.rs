@@ -83,7 +83,7 @@ impl Tuning {
         let count = self.contenders.iter().filter(is_around).count();
         (0 < count).then(|| {
             format!(
-                "{count} more settings were measured around what was the best so far; none is faster."
+                "{count} more settings were measured around what was the best so far; none of them is the answer."
             )
         })
     }
@@ -102,7 +102,7 @@ impl Tuning {
             let Some(ratio) = it.best_over_it else {
                 let rate = interval(rate);
                 return format!(
-                    "{name}: {rate} rows/s; slower than what {best_words} was met after."
+                    "{name}: {rate} rows/s; it did not meet {best_words} in blocks that count."
                 );
             };
             let limit = match it.keeps_limit {
@@ -206,8 +206,8 @@ fn disturbed_words(record: &Record) -> Option<String> {
     let is_contender = |cell| tuning.contenders.iter().any(|it| it.cell == cell);
     let all = record.blocks.iter().filter(|it| is_contender(it.cell)).count();
     Some(format!(
-        "{} of {all} blocks after the search do not count: while they ran, the machine gave less to \
-         all settings around them than before or after.",
+        "{} of {all} blocks after the search do not count: while they ran, the machine gave less \
+         to most blocks around them than before or after.",
         tuning.disturbed.len()
     ))
 }
