@@ -56,7 +56,7 @@ pub(super) enum Command {
     ///
     /// A controller moves the setting on the live run, then what it found is measured again beside
     /// its runner-up, the article's 1,000 rows x 5 workers and the best static default, and you are
-    /// told what to use, what the others give, and how sure that is. One to two minutes.
+    /// told what to use, what the others give, and how sure that is. Two to four minutes.
     Tune(Tune),
     /// Says whether head inserts more slowly than base: a regression gate for CI.
     ///
@@ -204,7 +204,8 @@ pub(super) struct Tune {
     /// are up to four.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) repetitions: u32,
-    /// Go on steering for this time after the answer, and say what changes and why.
+    /// Go on steering for this time after the answer, from where the search was, and say what changes
+    /// and why.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) follow: Option<Duration>,
     #[command(flatten)]
@@ -382,7 +383,8 @@ pub(super) struct Common {
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
-    /// Exit with 10 if a claim is refuted, with 11 if one, or a check, is undecided.
+    /// Exit with 10 if a claim is refuted, or no setting of `tune` keeps its limit, with 11 if a claim or
+    /// a check is undecided.
     #[arg(long)]
     pub(super) strict: bool,
     /// No progress.
