@@ -204,8 +204,7 @@ pub(super) struct Tune {
     /// are up to four.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) repetitions: u32,
-    /// Go on steering for this time after the answer, from where the search was, and say what changes
-    /// and why.
+    /// Go on steering for this time after the answer, from there on, and say what changes and why.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) follow: Option<Duration>,
     #[command(flatten)]

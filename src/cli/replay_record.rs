@@ -80,7 +80,8 @@ fn compare(
         let steering = steering.entry(who).or_insert_with(|| Steering::of(&like, seed));
         steering.helm.begin(None);
         if !controller.is_search {
-            steering.helm.search_is_over();
+            let first = journal.iter().find(|it| it.block == number);
+            steering.helm.search_is_over(first.map(|it| it.incumbent));
         }
         let comparison = comparisons.entry(block.cell).or_default();
         for row in journal.iter().filter(|it| it.block == number) {

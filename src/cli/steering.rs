@@ -88,8 +88,8 @@ impl Controller for Helm {
         self.controller.decide(&window)
     }
 
-    fn search_is_over(&mut self) {
-        self.controller.search_is_over();
+    fn search_is_over(&mut self, answer: Option<Setting>) {
+        self.controller.search_is_over(answer);
     }
 }
 

@@ -207,8 +207,9 @@ pub trait Controller: Send {
     /// Takes in one window and decides the setting for the next.
     fn decide(&mut self, window: &WindowSummary) -> Decision;
 
-    /// From now on all that is inserted counts, and not only what is found.
-    fn search_is_over(&mut self) {}
+    /// From now on all that is inserted counts, and not only what is found. What was measured after the
+    /// search says that `answer` is the setting to use, if any.
+    fn search_is_over(&mut self, _answer: Option<Setting>) {}
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! Which blocks after a search were measured while the machine was slower than before and after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::{
-    record::{BlockRecord, Record},
-    stats,
-};
+use crate::{record::Record, stats};
 
 /// Least blocks of a setting for its level to be known: more than one look around the best gives.
 const KNOWN_BLOCKS: usize = 4;
@@ -15,9 +12,8 @@ const KNOWN_BLOCKS: usize = 4;
 ///
 /// Source: Chen and Revels, "Robust benchmarking in noisy environments", HPEC 2016.
 const LEVEL: (usize, usize) = (3, 4);
-/// The nearest blocks in the order of running whose level is known say what a time was like, one of each
-/// setting, so that none speaks for all; how far they may be off. As many in a row say so, too, if each
-/// gave less than the highest of its own, however few.
+/// The nearest in the order of running whose level is known say what a time was like; how far they may
+/// be off. As many in a row say so, too, if each gave less than the highest of its own, however few.
 const NEAREST: usize = 3;
 const FAR_BLOCKS: usize = 8;
 /// A time is disturbed where the median of the nearest, or each in a row, gave less than this share of
@@ -41,7 +37,7 @@ struct Rate {
 pub fn disturbed(record: &Record) -> Vec<usize> {
     let contenders = record.plan.tuning.iter().flat_map(|it| &it.contenders);
     let contenders: Vec<usize> = contenders.map(|it| it.cell).collect();
-    let is_own = |it: &&BlockRecord| it.is_valid() && contenders.contains(&it.cell);
+    let is_own = |it: &&crate::record::BlockRecord| it.is_valid() && contenders.contains(&it.cell);
     let measured = record.blocks.iter().filter(is_own).filter(|it| 0 < it.rows_confirmed);
     let rates: Vec<Rate> = measured
         .map(|it| Rate { block: it.number, cell: it.cell, ln_rate: it.rows_per_s().ln() })
@@ -60,24 +56,20 @@ fn among(rates: &[Rate]) -> Vec<usize> {
     let known: Vec<usize> = (0..rates.len()).filter(|it| is_known(*it)).collect();
     let has_fallen = |it: &&f64| **it < fallen;
     let in_a_row = |place: usize| {
-        let first = place - below[..place].iter().rev().take_while(has_fallen).count();
-        let row = first..first + below[first..].iter().take_while(has_fallen).count();
-        let cells: BTreeSet<usize> = row.clone().map(|it| rates[it].cell).collect();
-        NEAREST <= row.len() && 2 <= cells.len()
+        let before = below[..place].iter().rev().take_while(has_fallen).count();
+        before + below[place..].iter().take_while(has_fallen).count()
     };
     let is_disturbed = |place: usize| {
-        if below[place] < fallen && in_a_row(place) {
+        if below[place] < fallen && NEAREST <= in_a_row(place) {
             return true;
         }
         let mut near: Vec<(usize, f64)> =
-            known.iter().map(|other| (*other, below[*other])).collect();
-        near.retain(|it| it.0.abs_diff(place) <= FAR_BLOCKS);
-        near.sort_by_key(|it| it.0.abs_diff(place));
-        let mut heard = BTreeSet::new();
-        near.retain(|it| heard.insert(rates[it.0].cell));
+            known.iter().map(|other| (other.abs_diff(place), below[*other])).collect();
+        near.retain(|it| it.0 <= FAR_BLOCKS);
+        near.sort_by_key(|it| it.0);
         near.truncate(NEAREST);
-        let fallen_by: Vec<f64> = near.iter().map(|it| it.1).collect();
-        fallen_by.len() == NEAREST && stats::median(&fallen_by) < fallen
+        let below: Vec<f64> = near.iter().map(|it| it.1).collect();
+        below.len() == NEAREST && stats::median(&below) < fallen
     };
     let disturbed: Vec<bool> = (0..rates.len()).map(is_disturbed).collect();
     // Of a setting whose level is not known nobody can say that it did not fall beside them.
@@ -150,13 +142,6 @@ mod tests {
         let good: [Option<f64>; 4] = [1.0, 0.9, 0.8, 0.7].map(Some);
         let bad = [Some(0.4), Some(0.9), Some(0.81), Some(0.69)];
         assert!(among(&rates(&[&good, &bad, &good, &bad, &bad, &good, &good, &bad])).is_empty());
-    }
-
-    /// Of two that meet, one that was slow twice was once counted, and the other's good block between not.
-    #[test]
-    fn of_two_neither_speaks_for_the_other() {
-        let (good, bad) = ([Some(1.0), Some(0.97)], [Some(0.7), Some(0.97)]);
-        assert!(among(&rates(&[&good, &good, &bad, &bad, &good, &good, &bad, &good])).is_empty());
     }
 
     /// Where blocks differ by a factor of three from one to the next, a low one is nothing special.

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 
 use batchpilot::{
     clock::Time,
+    controller::Grid,
     controller::{Controller, Decision, Setting, Wish},
     engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::WindowSummary,
@@ -291,6 +292,38 @@ async fn following_goes_on_until_it_is_told_to_stop_and_leaves_a_complete_record
     assert!(record.complete && last.is_valid(), "{record:?}");
     assert_eq!(Some(last.cell), record.plan.tuning.unwrap().follow);
     assert_eq!(place.schemas().await, Vec::<String>::new());
+}
+
+/// It once went on from what the search had found, and inserted half of what the answer gives.
+#[tokio::test]
+async fn following_starts_from_the_answer() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim/noisy.toml");
+    let desk = Desk::new();
+    let mut command = batchpilot();
+    command.arg("tune").arg(&scenario).args(["--search", "8s", "--repetitions", "2"]);
+    command.args(["--follow", "5s", "--out"]).arg(desk.out());
+    let finished = ended(command).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let (record, verdict) = judged(&desk);
+    let answer = record.plan.cells[verdict.tuning.unwrap().recommended.unwrap()].setting();
+    let follow = &record.plan.cells[record.plan.tuning.as_ref().unwrap().follow.unwrap()];
+    let grid = Grid::new(&follow.controller.unwrap().bounds);
+    let journal = record::read_journal(&desk.only_run()).unwrap();
+    let found = journal.iter().rfind(|it| it.cell != "follow").unwrap().incumbent;
+    assert_ne!(found, answer, "the search found it itself: this test shows nothing");
+    let first = journal.iter().find(|it| it.cell == "follow").unwrap();
+    let start = grid.setting(grid.nearest(answer));
+    assert_eq!((first.after, first.incumbent), (start, start), "{first:?}");
+
+    // The same controller decides the same again, from the same answer.
+    let mut replay = batchpilot();
+    replay.arg("replay").arg(desk.only_run()).args(["--controller", "pilot"]);
+    let replayed = ended(replay).await;
+    let decisions =
+        journal.iter().filter(|it| it.cell == "follow" && it.reason != "the block ends");
+    let count = decisions.count();
+    let said = format!("follow: pilot agrees in {count} of {count} decisions");
+    assert!(replayed.stdout.contains(&said), "{said} {replayed:?}");
 }
 
 /// In virtual time: the whole of it takes seconds, and chance comes from seeds alone.

@@ -11,7 +11,7 @@ use super::{Run, Signals, Steering};
 use crate::{
     clock,
     controller::{self, Bounds, Controller as _},
-    plan::{Plan, Role, Setting, Stop},
+    plan::{CellPlan, Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
     verdict::{Seen, Tuning, disturbed, rows_in_flight, seen},
@@ -152,8 +152,6 @@ impl<T: Target> Run<T> {
                 break;
             }
             cells.extend(self.record.plan.add_contenders(&around, seconds));
-            cells.sort_unstable();
-            cells.dedup();
             if !self.contest(&cells, LOOK_REPETITIONS, signals).await? {
                 return Ok(None);
             }
@@ -313,6 +311,15 @@ impl<T: Target> Run<T> {
         Ok(field.iter().map(found).collect())
     }
 
+    /// The setting to use, if it is one of what goes on steering.
+    fn answer(&self) -> anyhow::Result<Option<Setting>> {
+        let plan = &self.record.plan;
+        let cell = self.judge()?.tuning.and_then(|it| it.recommended).map(|it| &plan.cells[it]);
+        let winner = plan.tuning.as_ref().and_then(|it| it.winner).map(|it| &plan.cells[it]);
+        let is_of_winner = |it: &&CellPlan| winner.is_some_and(|win| win.strategy == it.strategy);
+        Ok(cell.filter(is_of_winner).map(CellPlan::setting))
+    }
+
     /// Goes on steering for some time, or until it is told to stop: that is how most of it ends, and
     /// leaves a complete record.
     pub(super) async fn follow(
@@ -323,7 +330,7 @@ impl<T: Target> Run<T> {
     ) -> anyhow::Result<()> {
         let started = clock::now();
         steering.watch.rest = None;
-        steering.helm.search_is_over();
+        steering.helm.search_is_over(self.answer()?);
         steering.ends_when_told = true;
         let mut repetition = 0;
         while clock::since(started) < time && !signals.stop.is_cancelled() {

@@ -30,7 +30,9 @@ use self::{
     trouble::{Brace, Guard},
     watch::Watch,
 };
-use super::{Cell, Controller, Decision, Evidence, Goal, RETUNE, Wish, grid::STEPS_AN_OCTAVE};
+use super::{
+    Cell, Controller, Decision, Evidence, Goal, RETUNE, Setting, Wish, grid::STEPS_AN_OCTAVE,
+};
 use crate::measure::WindowSummary;
 
 const STEPS: isize = STEPS_AN_OCTAVE.cast_signed();
@@ -239,8 +241,18 @@ impl Controller for Pilot {
         self.go(reason).because(&grounds)
     }
 
-    fn search_is_over(&mut self) {
+    fn search_is_over(&mut self, answer: Option<Setting>) {
         self.is_thorough = false;
+        let answer = answer.map(|it| self.terrain.grid.nearest(it));
+        let has_model = !matches!(self.step, Step::Survey { .. } | Step::Ramp { .. });
+        if let Some(answer) = answer.filter(|it| has_model && *it != self.home) {
+            // What the probes said was of another home.
+            self.pairs.forget();
+            self.watch.forget();
+            self.home = answer;
+            (self.mode, self.probes, self.likely) = (Mode::Search, 0, None);
+            self.arrive();
+        }
     }
 }
 

@@ -96,12 +96,27 @@ fn where_a_search_is_over_it_looks_around_no_longer() {
         run(&mut pilot, 30, |_| ());
         assert!(pilot.mode == Mode::Search && pilot.is_settled, "it is not in its search");
         if is_over {
-            pilot.search_is_over();
+            pilot.search_is_over(None);
         }
         run(&mut pilot, 300, |_| ()).iter().take_while(|it| it.state != "cruise").count()
     };
     let (goes_on, is_over) = (windows_to_rest(false), windows_to_rest(true));
     assert!(2 * is_over < goes_on, "{is_over} windows to rest, and {goes_on} in a search");
+}
+
+/// It once went on from what the search had found, where what was measured after it gave twice as much.
+#[test]
+fn where_a_search_is_over_it_goes_on_from_the_answer() {
+    let goal = Goal { bounds: Bounds::WIDE, p99_limit: None, seed: 1, is_search: true };
+    let mut pilot = Pilot::new(&goal);
+    run(&mut pilot, 30, |_| ());
+    let answer = Grid::new(&Bounds::WIDE).setting(Cell { batch: 3, workers: 2 });
+    assert_ne!(pilot.start().incumbent, answer);
+    pilot.search_is_over(Some(answer));
+    let start = pilot.start();
+    assert_eq!((start.setting, start.incumbent), (answer, answer), "{start:?}");
+    // A slow one is left again: the answer is a start.
+    assert_ne!(run(&mut pilot, 60, |_| ()).last().unwrap().incumbent, answer);
 }
 
 /// Of bounds that leave it out the nearest edge is nothing that is usually taken.
