@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{record::Record, stats};
+use crate::{
+    record::{BlockRecord, Record},
+    stats,
+};
 
 /// Least blocks of a setting for its level to be known: more than one look around the best gives.
 const KNOWN_BLOCKS: usize = 4;
@@ -37,7 +40,7 @@ struct Rate {
 pub fn disturbed(record: &Record) -> Vec<usize> {
     let contenders = record.plan.tuning.iter().flat_map(|it| &it.contenders);
     let contenders: Vec<usize> = contenders.map(|it| it.cell).collect();
-    let is_own = |it: &&crate::record::BlockRecord| it.is_valid() && contenders.contains(&it.cell);
+    let is_own = |it: &&BlockRecord| it.is_valid() && contenders.contains(&it.cell);
     let measured = record.blocks.iter().filter(is_own).filter(|it| 0 < it.rows_confirmed);
     let rates: Vec<Rate> = measured
         .map(|it| Rate { block: it.number, cell: it.cell, ln_rate: it.rows_per_s().ln() })

@@ -154,6 +154,15 @@ impl Pilot {
         self.step = Step::Home;
     }
 
+    /// Begins a search from another home; what was compared with the old one says nothing of it.
+    fn search_from(&mut self, home: Cell) {
+        self.watch.forget();
+        self.pairs.forget();
+        self.likely = None;
+        self.home = home;
+        (self.mode, self.probes) = (Mode::Search, 0);
+    }
+
     fn take(&mut self, evidence: &Evidence) -> &'static str {
         self.terrain.learn_tail(evidence);
         if evidence.is_server_busy {
@@ -246,11 +255,7 @@ impl Controller for Pilot {
         let answer = answer.map(|it| self.terrain.grid.nearest(it));
         let has_model = !matches!(self.step, Step::Survey { .. } | Step::Ramp { .. });
         if let Some(answer) = answer.filter(|it| has_model && *it != self.home) {
-            // What the probes said was of another home.
-            self.pairs.forget();
-            self.watch.forget();
-            self.home = answer;
-            (self.mode, self.probes, self.likely) = (Mode::Search, 0, None);
+            self.search_from(answer);
             self.arrive();
         }
     }

@@ -1,7 +1,7 @@
 //! What to do when home is not what it was: stalls, another server, a violated limit, push-back.
 
 use super::{
-    Mode, Pilot, Step,
+    Pilot, Step,
     model::{Focus, Model},
     spell::{Outlook, Spell},
     watch::Alarm,
@@ -160,16 +160,11 @@ impl Pilot {
         reason: &'static str,
     ) -> &'static str {
         self.terrain.forget();
-        self.watch.forget();
-        self.pairs.forget();
         self.scouted.clear();
-        self.likely = None;
         for (cell, evidence) in last(windows, KEPT_WINDOWS) {
             self.terrain.learn(*cell, evidence);
         }
-        self.home = home;
-        self.mode = Mode::Search;
-        self.probes = 0;
+        self.search_from(home);
         self.start_star(reason)
     }
 
