@@ -1,6 +1,6 @@
 //! Which blocks after a search were measured while the machine was slower than before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     record::{BlockRecord, Record},
@@ -19,9 +19,9 @@ const LEVEL: (usize, usize) = (3, 4);
 /// be off. As many in a row say so, too, if each gave less than the highest of its own, however few.
 const NEAREST: usize = 3;
 const FAR_BLOCKS: usize = 8;
-/// A time is disturbed where the median of the nearest, or each in a row, gave less than this share of
-/// their levels, and that is more than so many deviations of what a setting gives from one block to its
-/// next.
+/// A time is disturbed where most of the nearest, or each in a row, gave less than this share of their
+/// levels, and that is more than so many deviations of what a setting gives from one block to its next;
+/// and they are of two settings at least.
 const FALLEN: f64 = 0.88;
 const DEVIATIONS: f64 = 2.5;
 
@@ -60,19 +60,21 @@ fn among(rates: &[Rate]) -> Vec<usize> {
     let has_fallen = |it: &&f64| **it < fallen;
     let in_a_row = |place: usize| {
         let before = below[..place].iter().rev().take_while(has_fallen).count();
-        before + below[place..].iter().take_while(has_fallen).count()
+        let run = place - before..place + below[place..].iter().take_while(has_fallen).count();
+        let settings: BTreeSet<usize> = rates[run.clone()].iter().map(|it| it.cell).collect();
+        NEAREST <= run.len() && 1 < settings.len()
     };
     let is_disturbed = |place: usize| {
-        if below[place] < fallen && NEAREST <= in_a_row(place) {
+        if below[place] < fallen && in_a_row(place) {
             return true;
         }
-        let mut near: Vec<(usize, f64)> =
-            known.iter().map(|other| (other.abs_diff(place), below[*other])).collect();
-        near.retain(|it| it.0 <= FAR_BLOCKS);
-        near.sort_by_key(|it| it.0);
+        let mut near: Vec<usize> =
+            known.iter().copied().filter(|it| it.abs_diff(place) <= FAR_BLOCKS).collect();
+        near.sort_by_key(|it| it.abs_diff(place));
         near.truncate(NEAREST);
-        let below: Vec<f64> = near.iter().map(|it| it.1).collect();
-        below.len() == NEAREST && stats::median(&below) < fallen
+        let low = near.iter().filter(|it| below[**it] < fallen);
+        let settings: BTreeSet<usize> = low.clone().map(|it| rates[*it].cell).collect();
+        near.len() == NEAREST && NEAREST < 2 * low.count() && 1 < settings.len()
     };
     let disturbed: Vec<bool> = (0..rates.len()).map(is_disturbed).collect();
     // Of a setting whose level is not known nobody can say that it did not fall beside them.
@@ -145,6 +147,20 @@ mod tests {
         let good: [Option<f64>; 4] = [1.0, 0.9, 0.8, 0.7].map(Some);
         let bad = [Some(0.4), Some(0.9), Some(0.81), Some(0.69)];
         assert!(among(&rates(&[&good, &bad, &good, &bad, &bad, &good, &good, &bad])).is_empty());
+    }
+
+    /// Of two that met again, good blocks once did not count beside the slow ones of the other.
+    #[test]
+    fn what_a_setting_brings_upon_itself_is_not_the_fault_of_its_rival() {
+        let (good, bad) = ([1.0, 0.95].map(Some), [0.7, 0.97].map(Some));
+        let run = [&good[..], &good, &bad, &bad, &good, &good, &bad, &good];
+        assert_eq!(among(&rates(&run)), Vec::<usize>::new());
+        let slow = [0.7, 0.68].map(Some);
+        let run = [&good[..], &good, &slow, &slow, &good, &good, &good, &good];
+        assert_eq!(among(&rates(&run)), [4, 5, 6, 7]);
+        let alone = [&good[..1], &good[..1], &bad[..1], &bad[..1], &bad[..1], &good[..1]];
+        let alone = [&alone[..], &[&good[..1]; 12]].concat();
+        assert!(among(&rates(&alone)).is_empty(), "who is alone has nobody beside it");
     }
 
     /// Where blocks differ by a factor of three from one to the next, a low one is nothing special.
