@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! draw_plane TITLE OUT.svg <lines
-//! note,TEXT                 a line of description
+//! note,TEXT                 what stands under the title; each begins a line
 //! rate,BATCH_ROWS,WORKERS,ROWS_PER_S
 //! way,NAME,BATCH_ROWS,WORKERS     the next place of the way of this name
 //! mark,NAME,BATCH_ROWS,WORKERS

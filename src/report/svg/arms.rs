@@ -4,7 +4,9 @@ use plotters::style::RGBColor;
 
 use super::{
     axis::{Axis, short, short_ns},
-    canvas::{Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below},
+    canvas::{
+        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, WIDTH, draw, top_below,
+    },
     marker::{CLAIMED, MEASURED, legend_entry},
     pairs::CELLS_MAX,
 };
@@ -13,7 +15,6 @@ use crate::{
     record::{CellCheck, CheckRecord},
 };
 
-const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = WIDTH - 24.0;
 const BETWEEN: f64 = 70.0;

@@ -81,6 +81,9 @@ impl Stroke {
 /// A point, in pixels from the upper left corner.
 pub(super) type Point = (f64, f64);
 
+/// Width of a plot, in pixels.
+pub(super) const WIDTH: f64 = 1100.0;
+
 /// A sheet to draw on.
 pub(super) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
@@ -100,7 +103,7 @@ pub(super) fn draw(
     let canvas = Canvas { area: SVGBackend::with_string(&mut body, size).into_drawing_area() };
     canvas.rectangle((0.0, 0.0), (width, height), PAPER, 1.0);
     canvas.text((16.0, 24.0), title, Font::new(TITLE, INK).bold(), Align::Left);
-    for (index, line) in description.iter().enumerate() {
+    for (index, line) in in_lines(description).iter().enumerate() {
         let y = 46.0 + 16.0 * index as f64;
         canvas.text((16.0, y), line, Font::new(SMALL, MUTED), Align::Left);
     }
@@ -119,9 +122,14 @@ pub(super) fn draw(
     )
 }
 
-/// Returns where the plot may begin below a description of so many lines.
+/// Returns where the plot may begin below its description.
 pub(super) fn top_below(description: &[String]) -> f64 {
-    46.0 + 16.0 * description.len() as f64
+    46.0 + 16.0 * in_lines(description).len() as f64
+}
+
+/// Breaks a description into lines; each of its texts begins one.
+fn in_lines(description: &[String]) -> Vec<String> {
+    description.iter().flat_map(|it| wrap(it, WIDTH - 32.0, SMALL)).collect()
 }
 
 impl Canvas<'_> {
@@ -237,6 +245,20 @@ mod tests {
         let lines = wrap("aaaaaaaaaaaaaaaaaaaaaaaaa", 100.0, 12.0);
         assert!(1 < lines.len() && lines.concat().len() == 25, "{lines:?}");
         assert_eq!(wrap("", 100.0, 12.0), [""]);
+    }
+
+    /// In a font as wide as DejaVu Sans they once ran out of the plot.
+    #[test]
+    fn long_descriptions_break_and_the_plot_begins_below_them() {
+        let short = ["One.".to_owned(), "Two.".to_owned()];
+        let long = ["a word ".repeat(60), "Two.".to_owned()];
+        assert_eq!(in_lines(&short), short);
+        let lines = in_lines(&long);
+        assert_eq!((lines.len(), lines.last()), (4, long.last()));
+        assert!(lines.iter().all(|it| text_width(it, SMALL) <= WIDTH - 32.0), "{lines:?}");
+        assert!(top_below(&short) < top_below(&long));
+        let svg = draw((WIDTH, 50.0), "title", &long, |_| {});
+        assert_eq!(svg.matches("<text").count(), 1 + lines.len(), "{svg}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use plotters::style::RGBColor;
 use super::{
     axis::{Axis, short_ns},
     canvas::{
-        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, PAPER, Point, SMALL, Stroke, TEXT, draw,
-        text_width, top_below, wrap,
+        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, PAPER, Point, SMALL, Stroke, TEXT,
+        WIDTH, draw, text_width, top_below, wrap,
     },
     marker::{Shape, series},
 };
@@ -19,7 +19,6 @@ use crate::{
     verdict::Verdict,
 };
 
-const WIDTH: f64 = 1100.0;
 const PLOT_LEFT: f64 = 84.0;
 const PLOT_RIGHT: f64 = 720.0;
 const PLOT_HEIGHT_MIN: f64 = 420.0;

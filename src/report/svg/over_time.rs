@@ -3,13 +3,13 @@
 use super::{
     axis::{Axis, short},
     canvas::{
-        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below, wrap,
+        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, WIDTH, draw, top_below,
+        wrap,
     },
     marker::{AUTOVACUUM, CLAIMED, CLIENT_BOUND, MEASURED, legend_entry},
 };
 use crate::record::{Record, WindowRow};
 
-const WIDTH: f64 = 1100.0;
 const NAME_WIDTH: f64 = 210.0;
 const PANELS_LEFT: f64 = 16.0 + NAME_WIDTH + 50.0;
 const PANELS_RIGHT: f64 = WIDTH - 20.0;

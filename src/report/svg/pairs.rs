@@ -6,7 +6,8 @@ use plotters::style::RGBColor;
 use super::{
     axis::Axis,
     canvas::{
-        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below, wrap,
+        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, WIDTH, draw, top_below,
+        wrap,
     },
     marker::{CLAIMED, MEASURED, Shape, legend_entry},
 };
@@ -18,7 +19,6 @@ use crate::{
     verdict::{CheckVerdict, CheckedMetric},
 };
 
-const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = WIDTH - 24.0;
 const PANEL_HEIGHT: f64 = 210.0;

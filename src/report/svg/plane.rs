@@ -6,13 +6,12 @@ use plotters::style::RGBColor;
 use super::{
     axis::{Axis, short},
     canvas::{
-        Align, Canvas, Font, INK, MUTED, PAPER, Point, SMALL, Stroke, TEXT, draw, text_width,
-        top_below,
+        Align, Canvas, Font, INK, MUTED, PAPER, Point, SMALL, Stroke, TEXT, WIDTH, draw,
+        text_width, top_below,
     },
     marker::{legend_entry, series},
 };
 
-const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = WIDTH - 30.0;
 const HEIGHT: f64 = 430.0;
@@ -68,7 +67,7 @@ pub struct Mark {
 pub struct Plane {
     /// The plot's title.
     pub title: String,
-    /// What stands under it, a line each.
+    /// What stands under it; each begins a line.
     pub description: Vec<String>,
     /// Rows a second at places that form a grid, measured or expected.
     pub rates: Vec<(Spot, f64)>,

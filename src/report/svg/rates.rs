@@ -3,7 +3,7 @@
 use super::{
     axis::{Axis, short},
     canvas::{
-        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, Point, SMALL, Stroke, TEXT, draw,
+        Align, Canvas, Font, GRID, GRID_MINOR, INK, MUTED, Point, SMALL, Stroke, TEXT, WIDTH, draw,
         top_below, wrap,
     },
     marker::{CLAIMED, MEASURED, Shape, legend_entry},
@@ -17,7 +17,6 @@ use crate::{
     verdict::{CellVerdict, Verdict},
 };
 
-const WIDTH: f64 = 1100.0;
 const NAME_WIDTH: f64 = 285.0;
 const PLOT_LEFT: f64 = 16.0 + NAME_WIDTH + 16.0;
 const COLUMNS_WIDTH: f64 = 322.0;

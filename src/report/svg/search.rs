@@ -25,7 +25,7 @@ pub fn search(record: &Record, verdict: &Verdict, journal: &[JournalRow]) -> Opt
         spots: settings.into_iter().map(spot).collect(),
     };
     Some(plane(&Plane {
-        title: format!("{}: the way of the search", record.plan.title),
+        title: format!("{}: the way of the search", record.plan.heading()),
         description: description(tuning),
         rates: tuning.expected.iter().map(|it| (spot(it.setting), it.rows_per_s)).collect(),
         ways: vec![way],

@@ -7,7 +7,9 @@ use plotters::style::RGBColor;
 
 use super::{
     axis::{Axis, short, short_ns},
-    canvas::{Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, draw, top_below},
+    canvas::{
+        Align, Canvas, Font, GRID, INK, MUTED, Point, SMALL, Stroke, TEXT, WIDTH, draw, top_below,
+    },
     marker::{AUTOVACUUM, CLAIMED, CLIENT_BOUND, MEASURED, legend_entry},
 };
 use crate::{
@@ -16,7 +18,6 @@ use crate::{
     verdict::{Tuning, Verdict},
 };
 
-const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = WIDTH - 20.0;
 const PANEL_HEIGHT: f64 = 110.0;
@@ -119,7 +120,7 @@ pub fn steering(
         ));
     }
     let top = top_below(&description) + 40.0;
-    let title = format!("{}: what the controller did", record.plan.title);
+    let title = format!("{}: what the controller did", record.plan.heading());
     let size = (WIDTH, top + blocks.iter().map(Block::height).sum::<f64>());
     Some(draw(size, &title, &description, |canvas| {
         paint_legend(canvas, top - 24.0);
