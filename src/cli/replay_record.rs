@@ -137,8 +137,9 @@ fn say(cell: &str, policy: Policy, comparison: &Comparison, out: &mut dyn Write)
     if let Some((row, decision)) = last {
         writeln!(
             out,
-            "  best in the end: {}, and {} of {}",
+            "  best in the end: {} for {}, and {} for {}, as recorded",
             decision.incumbent.words(),
+            policy.name(),
             row.incumbent.words(),
             row.policy.name(),
         )?;

@@ -431,7 +431,10 @@ fn short_blocks(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         let (rows, seconds) =
             (of(|block| block.rows_confirmed as f64), of(|block| block.elapsed_ns as f64 / 1e9));
         let stop = record.plan.cells[cell.cell].stop;
+        // Following goes on in the next block.
+        let follows = record.plan.tuning.as_ref().and_then(|it| it.follow) == Some(cell.cell);
         if let (Some(planned), Some(limit_s)) = (stop.rows, stop.seconds)
+            && !follows
             && rows < planned as f64
             // In an open loop the last confirmation may come a while before its end.
             && 0.9 * limit_s <= seconds

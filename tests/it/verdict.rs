@@ -8,6 +8,7 @@
 
 use batchpilot::{
     measure::Kind,
+    plan::TuningPlan,
     record::{EncodedHistogram, Record},
     verdict::Verdict,
 };
@@ -275,6 +276,10 @@ fn short_blocks_are_called_a_burst_and_what_their_time_ended_is_listed() {
     let said = caveats(&record);
     assert_has(&said, "Blocks that their time ended (medians): one: ");
     assert_has_not(&said, "--full");
+    // Following goes on in the next block.
+    record.plan.tuning = Some(TuningPlan { follow: Some(0), ..TuningPlan::default() });
+    assert_has_not(&caveats(&record), "their time ended");
+    record.plan.tuning = None;
     record.plan.name = "reproduce".to_owned();
     assert_has(&caveats(&record), "; `--full` inserts all.");
     record.blocks.retain(|block| block.cell == 1);

@@ -183,7 +183,9 @@ impl Pilot {
         if let Some(likely) = self.likely.take().filter(|it| self.terrain.is_allowed(*it)) {
             return Some(likely);
         }
+        // A probe around which the server's mood changed says nothing and is sent again.
         if self.is_thorough
+            && self.probes < THOROUGH_PROBES
             && let Some(cell) = self.fewer_workers()
         {
             return Some(cell);

@@ -331,6 +331,25 @@ mod tests {
         assert_ne!(case(Family::Quiet, 3).before, case(Family::Quiet, 4).before);
     }
 
+    #[test]
+    fn a_change_of_some_blocks_is_in_these_from_their_start_and_in_no_other() {
+        let settings = SimSettings {
+            changed_blocks: Some((2, 3)),
+            ..SimSettings::draw(Family::Cores, 3, 300.0, &BATCHES, &WORKERS)
+        };
+        let is_changed = |block: u64| {
+            let of = |at_s| 0.5 < settings.case(block).progress(at_s);
+            [of(0.0), of(299.0)]
+        };
+        assert_ne!(settings.case(2).before, settings.case(2).after);
+        for block in [0, 1, 4] {
+            assert_eq!(is_changed(block), [false, false], "{block}");
+        }
+        for block in [2, 3] {
+            assert_eq!(is_changed(block), [true, true], "{block}");
+        }
+    }
+
     /// The research found optima at 60 to 12,000 rows and 3 to 32 workers.
     #[test]
     fn optima_lie_inside_the_grid() {
