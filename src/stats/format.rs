@@ -25,6 +25,11 @@ pub(crate) fn number(value: f64) -> String {
     fraction.map_or_else(|| format!("{sign}{grouped}"), |it| format!("{sign}{grouped}.{it}"))
 }
 
+/// `1 table` or `1,024 tables`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count as f64), if count == 1 { one } else { many })
+}
+
 /// `7.96 [7.41, 8.55]`, or `7.96 (n = 1)` where so few blocks give no interval.
 pub(crate) fn interval(estimate: Estimate) -> String {
     match (estimate.low, estimate.high) {

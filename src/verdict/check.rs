@@ -10,7 +10,7 @@ use crate::{
     record::{CellCheck, CheckRecord, Comparison},
     stats::{
         Estimate,
-        format::{number, times},
+        format::{counted, number, times},
     },
 };
 
@@ -339,10 +339,6 @@ fn fault(fault: &Fault, cell: &CellCheck, options: &Options) -> String {
             format!("{pairs} measured, and it takes {pairs_min} to say anything")
         }
     }
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(count as f64), if count == 1 { one } else { many })
 }
 
 /// Says how it came to the outcome.

@@ -272,15 +272,19 @@ async fn a_limit_out_of_reach_is_said_with_the_lowest_that_was_found() {
 async fn following_goes_on_until_it_is_told_to_stop_and_leaves_a_complete_record() {
     let (place, desk) = (database().await, Desk::new());
     let mut command = batchpilot();
-    command.args(["tune", "--search", "2s", "--repetitions", "1", "--follow", "10m", "--workers"]);
-    command.arg("1-4").arg("--out").arg(desk.out()).args(["--url", &place.url()]);
+    command.args(["tune", "--search", "2s", "--repetitions", "1", "--follow", "10m"]);
+    command
+        .args(["--workers", "2-4", "--batch-rows", "500-2000"])
+        .arg("--out")
+        .arg(desk.out())
+        .args(["--url", &place.url()]);
     let process = command.spawn().unwrap();
     let follows = || {
         let run = desk.runs().pop();
         let journal = run.and_then(|run| fs::read_to_string(run.join("journal.jsonl")).ok());
         journal.is_some_and(|it| 4 < it.matches("\"cell\":\"follow\"").count())
     };
-    wait_until(Duration::from_secs(120), follows).await;
+    wait_until(Duration::from_secs(240), follows).await;
     kill(Pid::from_raw(i32::try_from(process.id().unwrap()).unwrap()), Signal::SIGINT).unwrap();
     let finished: Finished = process.wait_with_output().await.unwrap().into();
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");

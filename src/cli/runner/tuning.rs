@@ -14,7 +14,7 @@ use crate::{
     plan::{CellPlan, Plan, Role, Setting, Stop},
     record::{self, WindowRow},
     target::Target,
-    verdict::{Seen, Tuning, disturbed, rows_in_flight, seen},
+    verdict::{ContenderVerdict, Seen, Tuning, disturbed, rows_in_flight, seen},
 };
 
 /// The one setting to take where nothing can be measured: of all on the grid the one with the
@@ -133,11 +133,7 @@ impl<T: Target> Run<T> {
             return Ok(None);
         }
         let (winner, [to_look_around, to_beat]) = contenders(&self.record.plan, &found);
-        self.record.notes.push(format!(
-            "static default: {} has the highest mean share of the best rate, 80 %, over 400 simulated \
-             servers of which nothing is known",
-            STATIC_DEFAULT.words()
-        ));
+        self.record.notes.push(static_default_words(&self.record.plan, winner));
         let (least_s, repetitions) = search.contest;
         let seconds = |setting: Setting| found[0].block_s(setting, least_s);
         self.record.plan.set_winner(winner);
@@ -151,7 +147,8 @@ impl<T: Target> Run<T> {
             if around.is_empty() {
                 break;
             }
-            cells.extend(self.record.plan.add_contenders(&around, seconds));
+            let around = self.record.plan.add_contenders(&around, seconds);
+            cells.extend(around.into_iter().filter(|it| !cells.contains(it)).collect::<Vec<_>>());
             if !self.contest(&cells, LOOK_REPETITIONS, signals).await? {
                 return Ok(None);
             }
@@ -171,15 +168,17 @@ impl<T: Target> Run<T> {
         Ok(steering.remove(&winner))
     }
 
-    /// Where one of those that met in the end never met the best in a calm time, all blocks count: an
-    /// answer without what it has to beat is none.
+    /// Where one of those that met in the end never met the best in a calm time, or there is no best and
+    /// it has no calm block, all blocks count: an answer without what it has to beat is none.
     fn count_all_if_never_calm(&mut self, finalists: &[usize]) -> anyhow::Result<()> {
         let Some(tuning) = self.judge()?.tuning else { return Ok(()) };
         if let Some(rival) = never_calm(&self.record.plan, &tuning, finalists) {
             let name = &self.record.plan.cells[rival].name;
-            self.record.notes.push(format!(
-                "the machine was slower whenever {name} met the best: all blocks count"
-            ));
+            let when = match tuning.best {
+                Some(_) => format!("whenever {name} met the best"),
+                None => format!("in all blocks of {name}"),
+            };
+            self.record.notes.push(format!("the machine was slower {when}: all blocks count"));
             self.record.plan.set_disturbed(Vec::new());
         }
         Ok(())
@@ -416,7 +415,7 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
     let all: BTreeSet<Setting> = around.into_iter().map(place).collect();
     let is_known = |it: &Setting| {
         plan.tuning.iter().flat_map(|it| &it.contenders).any(|known| {
-            if counts_nowhere(plan, known.cell) {
+            if was_never_calm(plan, known.cell) {
                 return false;
             }
             let known = &plan.cells[known.cell];
@@ -430,22 +429,42 @@ fn neighbours(plan: &Plan, search: usize, contender: usize, tuning: &Tuning) -> 
     chosen.map(|it| (contender, it, vec![Role::Neighbour])).collect()
 }
 
-/// One of those that met in the end that has no ratio to the best, as its blocks or those of the best do
-/// not count; none without a best, which a limit out of reach has not.
+/// One of those that met in the end that has no ratio to the best, or no rate where there is no best, as
+/// its blocks or those of the best do not count.
 fn never_calm(plan: &Plan, tuning: &Tuning, finalists: &[usize]) -> Option<usize> {
-    let best = tuning.best?;
     let is_disturbed = |cell: usize| {
         (0..plan.blocks.len()).any(|it| plan.blocks[it].cell == cell && !plan.counts(it))
     };
-    let rivals = tuning.contenders.iter().filter(|it| it.cell != best);
-    let mut rivals = rivals.filter(|it| finalists.contains(&it.cell) && it.best_over_it.is_none());
-    rivals
-        .find(|it| is_disturbed(it.cell) || (it.rows_per_s.is_some() && is_disturbed(best)))
-        .map(|it| it.cell)
+    let mut finalists = tuning.contenders.iter().filter(|it| finalists.contains(&it.cell));
+    let is_it = |it: &&ContenderVerdict| match tuning.best {
+        // All of them, or all that keep a limit.
+        None => it.rows_per_s.is_none() && is_disturbed(it.cell),
+        Some(best) => {
+            let had_to_meet = it.cell != best && it.best_over_it.is_none();
+            let is_of_best = it.rows_per_s.is_some() && is_disturbed(best);
+            had_to_meet && (is_disturbed(it.cell) || is_of_best)
+        }
+    };
+    finalists.find(is_it).map(|it| it.cell)
+}
+
+/// Where the static default comes from, and what of it lies within the bounds.
+fn static_default_words(plan: &Plan, search: usize) -> String {
+    let bounds = plan.cells[search].controller.expect("a search moves settings").bounds;
+    let nearest = bounds.nearest(STATIC_DEFAULT);
+    let within = match nearest == STATIC_DEFAULT {
+        true => String::new(),
+        false => format!("; within the bounds, {} is nearest", nearest.words()),
+    };
+    format!(
+        "static default: {} has the highest mean share of the best rate, 80 %, over 400 simulated \
+         servers of which nothing is known{within}",
+        STATIC_DEFAULT.words()
+    )
 }
 
 /// Whether all blocks of a cell were disturbed: it has to be measured again.
-fn counts_nowhere(plan: &Plan, cell: usize) -> bool {
+fn was_never_calm(plan: &Plan, cell: usize) -> bool {
     let blocks = || (0..plan.blocks.len()).filter(|it| plan.blocks[*it].cell == cell);
     blocks().next().is_some() && blocks().all(|it| !plan.counts(it))
 }
@@ -454,12 +473,8 @@ fn counts_nowhere(plan: &Plan, cell: usize) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        arena,
-        controller::Grid,
-        scenario::Scenario,
-        stats::Estimate,
-        target::sim::Family,
-        verdict::{ContenderVerdict, SearchVerdict},
+        arena, controller::Grid, scenario::Scenario, stats::Estimate, target::sim::Family,
+        verdict::SearchVerdict,
     };
 
     /// Mean share of the best rate over servers of the families without a change or a limit.
@@ -622,6 +637,8 @@ mod tests {
         assert_eq!(never(&plan, &tuning), None);
         tuning.contenders[1].best_over_it = None;
         tuning.best = None;
+        assert_eq!(never(&plan, &tuning), Some(best), "it may be the one that keeps the limit");
+        tuning.contenders[0].rows_per_s = estimate;
         assert_eq!(never(&plan, &tuning), None, "no setting keeps the limit");
 
         tuning.best = Some(best);

@@ -57,7 +57,7 @@ pub struct Tuning {
     pub p99_limit_ms: Option<f64>,
     /// What was measured after the search.
     pub contenders: Vec<ContenderVerdict>,
-    /// Where settings are about as good as the best one seen.
+    /// Where settings are about as good as the best.
     pub plateau: Option<Plateau>,
     /// The search that won.
     pub search: SearchVerdict,
@@ -100,7 +100,8 @@ pub struct ContenderVerdict {
     pub keeps_limit: Option<bool>,
 }
 
-/// Settings that the search saw within 5 % of the fastest.
+/// Settings that were measured after the search and gave 95 % of the best or more, what each repetition
+/// did to all of it taken out.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plateau {
     /// Least and most rows an operation.
@@ -109,8 +110,8 @@ pub struct Plateau {
     pub workers: (u32, u32),
     /// Settings on it.
     pub settings: usize,
-    /// Settings that the search saw at all, often enough.
-    pub settings_seen: usize,
+    /// Settings that were measured and keep the limit.
+    pub settings_measured: usize,
 }
 
 /// How the search went.
@@ -186,12 +187,13 @@ pub(super) fn judge(
     let decisions: Vec<&JournalRow> = journal.iter().filter(|it| is_of_winner(it.block)).collect();
     let limit_ns = controller.p99_limit_ms.map(|ms| ms * 1e6);
     let contenders = judge_contenders(record, cells, plan, limit_ns);
-    let ranking = rank(&contenders, |cell| {
+    let ranked = rank(&contenders, |cell| {
         let blocks = record.valid_blocks_of(cell);
         blocks.map(|it| (it.repetition, it.rows_per_s())).collect()
     });
-    let is_finalist = |it: &&usize| plan.finalists.is_empty() || plan.finalists.contains(it);
-    let best = ranking.iter().find(is_finalist).copied();
+    let ranking: Vec<usize> = ranked.iter().map(|it| it.0).collect();
+    let met = |cell: usize| plan.finalists.is_empty() || plan.finalists.contains(&cell);
+    let best = ranking.iter().copied().find(|it| met(*it));
     let with_ratio = |it: ContenderVerdict| ContenderVerdict {
         best_over_it: best.and_then(|best| cells::speedup(record, best, it.cell)),
         ..it
@@ -199,10 +201,10 @@ pub(super) fn judge(
     let contenders: Vec<ContenderVerdict> = contenders.into_iter().map(with_ratio).collect();
     let seen = seen(own.iter().copied());
     Some(Tuning {
-        recommended: best.and_then(|best| recommend(&contenders, best)),
+        recommended: best.and_then(|best| recommend(&contenders, best, met)),
         best,
         p99_limit_ms: controller.p99_limit_ms,
-        plateau: plateau(&seen, limit_ns),
+        plateau: best.and_then(|best| plateau(&contenders, &ranked, best)),
         search: judge_search(&own, &decisions),
         expected: expected(&controller.bounds, &seen),
         ranking,
@@ -233,9 +235,13 @@ fn judge_contenders(
     plan.contenders.iter().map(judge).collect()
 }
 
-/// The cells that keep the limit, the fastest first, by the rates of blocks and what their repetitions
-/// did to all: who met again in a bad mood of the machine may be slower than others were before it.
-fn rank(contenders: &[ContenderVerdict], blocks: impl Fn(usize) -> Vec<(u32, f64)>) -> Vec<usize> {
+/// The cells that keep the limit and the logarithms of their rates, up to a number that is the same for
+/// all, the fastest first, by the rates of blocks and what their repetitions did to all: who met again in
+/// a bad mood of the machine may be slower than others were before it.
+fn rank(
+    contenders: &[ContenderVerdict],
+    blocks: impl Fn(usize) -> Vec<(u32, f64)>,
+) -> Vec<(usize, f64)> {
     let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
     let cells = keeping.filter(|it| it.rows_per_s.is_some()).map(|it| it.cell);
     let of_cell = |cell: usize| {
@@ -244,11 +250,16 @@ fn rank(contenders: &[ContenderVerdict], blocks: impl Fn(usize) -> Vec<(u32, f64
     let observations: Vec<(usize, u32, f64)> = cells.flat_map(of_cell).collect();
     let mut effects: Vec<(usize, f64)> = stats::additive(&observations).into_iter().collect();
     effects.sort_by(|a, b| b.1.total_cmp(&a.1));
-    effects.into_iter().map(|it| it.0).collect()
+    effects
 }
 
-/// The least rows in flight of the best and what comes within 1 % of it, and surely within 5 %.
-fn recommend(contenders: &[ContenderVerdict], best: usize) -> Option<usize> {
+/// The least rows in flight of the best and what comes within 1 % of it, and surely within 5 %, of those
+/// that met in the end.
+fn recommend(
+    contenders: &[ContenderVerdict],
+    best: usize,
+    met: impl Fn(usize) -> bool,
+) -> Option<usize> {
     let is_as_good = |it: &&ContenderVerdict| {
         let is_shown = |ratio: Estimate| {
             let is_surely = ratio.high.is_some_and(|high| high <= 1.0 / AS_GOOD_SURELY);
@@ -256,29 +267,35 @@ fn recommend(contenders: &[ContenderVerdict], best: usize) -> Option<usize> {
         };
         it.cell == best || it.best_over_it.is_some_and(is_shown)
     };
-    let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false));
+    let keeping = contenders.iter().filter(|it| it.keeps_limit != Some(false) && met(it.cell));
     let smallest = keeping.filter(is_as_good).min_by_key(|it| rows_in_flight(it.setting));
     smallest.map(|it| it.cell)
 }
 
-fn plateau(seen: &[Seen], limit_ns: Option<f64>) -> Option<Plateau> {
-    let keeps = |it: &&Seen| limit_ns.is_none_or(|limit_ns| it.service_ns_p99 as f64 <= limit_ns);
-    let known: Vec<&Seen> = seen.iter().filter(|it| it.is_credible()).collect();
-    let top = known.iter().copied().find(keeps)?.rows_per_s;
-    let level: Vec<Setting> = known
-        .iter()
-        .copied()
-        .filter(keeps)
-        .filter(|it| PLATEAU * top <= it.rows_per_s)
-        .map(|it| it.setting)
-        .collect();
-    let rows = level.iter().map(|it| it.batch_rows);
-    let workers = level.iter().map(|it| it.workers);
+/// Where those of the best one's strategy lie whose rate is near its own, if there are others; `rates`
+/// are logarithms.
+fn plateau(
+    contenders: &[ContenderVerdict],
+    rates: &[(usize, f64)],
+    best: usize,
+) -> Option<Plateau> {
+    let of = |cell: usize| contenders.iter().find(|it| it.cell == cell);
+    let own = rates.iter().find(|it| it.0 == best)?.1;
+    let rated = rates.iter().filter_map(|(cell, rate)| Some((of(*cell)?, rate - own)));
+    let strategy = &of(best)?.strategy;
+    let measured: Vec<(Setting, f64)> =
+        rated.filter(|it| it.0.strategy == *strategy).map(|it| (it.0.setting, it.1)).collect();
+    if measured.len() < 2 {
+        return None;
+    }
+    let level = measured.iter().filter(|it| PLATEAU.ln() <= it.1);
+    let rows = level.clone().map(|it| it.0.batch_rows);
+    let workers = level.clone().map(|it| it.0.workers);
     Some(Plateau {
         batch_rows: (rows.clone().min()?, rows.max()?),
         workers: (workers.clone().min()?, workers.max()?),
-        settings: level.len(),
-        settings_seen: known.len(),
+        settings: level.count(),
+        settings_measured: measured.len(),
     })
 }
 
@@ -324,9 +341,10 @@ fn settled_after_s(decisions: &[&JournalRow]) -> Option<f64> {
 }
 
 impl Tuning {
-    /// Returns whether a limit was asked for that no setting keeps.
+    /// Returns whether a limit was asked for that no setting keeps, of those that were measured.
     pub fn misses_limit(&self) -> bool {
-        self.p99_limit_ms.is_some() && self.best.is_none()
+        let is_measured = self.contenders.iter().any(|it| it.rows_per_s.is_some());
+        self.p99_limit_ms.is_some() && self.best.is_none() && is_measured
     }
 
     /// The best, and those that may be as fast; nothing, if there are none.
@@ -480,16 +498,19 @@ mod tests {
         let once = |contenders: &[ContenderVerdict]| {
             let rates: BTreeMap<usize, f64> =
                 contenders.iter().map(|it| (it.cell, it.rows_per_s.unwrap().value)).collect();
-            rank(contenders, move |cell| vec![(0, rates[&cell])]).first().copied()
+            rank(contenders, move |cell| vec![(0, rates[&cell])]).first().map(|it| it.0)
         };
         let best = once(&contenders).unwrap();
-        assert_eq!((best, recommend(&contenders, best)), (0, Some(1)));
+        let all = |_: usize| true;
+        assert_eq!((best, recommend(&contenders, best, all)), (0, Some(1)));
+        let met = |cell: usize| cell != 1;
+        assert_eq!(recommend(&contenders, best, met), Some(0), "it was dropped before");
         let limited = [
             contender(0, (8_000, 8), 1_200.0, Some(false)),
             contender(1, (1_000, 8), 1_000.0, Some(true)),
         ];
         let best = once(&limited).unwrap();
-        assert_eq!((best, recommend(&limited, best)), (1, Some(1)));
+        assert_eq!((best, recommend(&limited, best, all)), (1, Some(1)));
         assert_eq!(once(&[contender(0, (8_000, 8), 1_200.0, Some(false))]), None);
     }
 
@@ -502,7 +523,7 @@ mod tests {
             1 => vec![(0, 1_050.0), (1, 1_060.0), (2, 700.0), (3, 690.0)],
             _ => vec![(0, 1_040.0), (1, 1_070.0), (2, 720.0), (3, 710.0)],
         };
-        assert_eq!(rank(&all, blocks), [2, 1, 0]);
+        assert_eq!(rank(&all, blocks).iter().map(|it| it.0).collect::<Vec<_>>(), [2, 1, 0]);
     }
 
     fn decision(block: usize, at_s: f64, state: &str, batch_rows: u64) -> JournalRow {
@@ -541,17 +562,24 @@ mod tests {
         assert_eq!([settled(3), settled(6)], [of(5.0), of(8.0)], "5 s of the first block count");
     }
 
+    /// It once was what the search saw near its fastest window: most often nothing but that.
     #[test]
-    fn the_plateau_is_what_lies_near_the_fastest() {
-        let windows = [
-            window(0, 0, (100, 4), 50, 1_000.0),
-            window(0, 1, (400, 2), 50, 960.0),
-            window(0, 2, (10, 2), 50, 500.0),
-            window(0, 3, (10, 2), 50, 500.0),
+    fn the_plateau_is_what_was_measured_near_the_best() {
+        let other =
+            ContenderVerdict { strategy: "copy".to_owned(), ..contender(3, (9, 9), 1_010.0, None) };
+        let contenders = [
+            contender(0, (100, 4), 1_000.0, None),
+            contender(1, (400, 2), 960.0, None),
+            contender(2, (10, 2), 500.0, None),
+            other,
+            contender(4, (800, 4), 1_020.0, None),
         ];
-        let found = plateau(&seen(windows.iter()), None).unwrap();
-        assert_eq!((found.batch_rows, found.workers), ((100, 400), (2, 4)));
-        assert_eq!((found.settings, found.settings_seen), (2, 3));
-        assert_eq!(plateau(&seen(windows.iter()), Some(1.0)), None, "none keeps 1 ns");
+        let rate = |it: &ContenderVerdict| (it.cell, it.rows_per_s.unwrap().value.ln());
+        let rates: Vec<(usize, f64)> = contenders.iter().map(rate).collect();
+        let found = plateau(&contenders, &rates, 0).unwrap();
+        assert_eq!((found.batch_rows, found.workers), ((100, 800), (2, 4)));
+        assert_eq!((found.settings, found.settings_measured), (3, 4));
+        assert_eq!(plateau(&contenders, &rates[1..], 0), None, "the best was not measured");
+        assert_eq!(plateau(&contenders, &rates[..1], 0), None, "nothing else was");
     }
 }

@@ -6,7 +6,10 @@ use super::{ContenderVerdict, Plateau, Tuning, seen};
 use crate::{
     plan::Role,
     record::{Record, WindowRow},
-    stats::format::{interval, number, time_ns, time_us, times},
+    stats::{
+        Estimate,
+        format::{counted, interval, number, time_ns, time_us, times},
+    },
 };
 
 /// A silence that is worth a sentence.
@@ -18,6 +21,8 @@ impl Tuning {
         let mut sentences = Vec::new();
         match (self.recommended, self.best) {
             (Some(recommended), Some(best)) => {
+                let met =
+                    record.plan.tuning.as_ref().map_or_else(Vec::new, |it| it.finalists.clone());
                 sentences.push(self.recommendation(recommended));
                 sentences.extend(self.why_not_the_best(recommended, best));
                 if !self.undecided().is_empty() {
@@ -28,12 +33,12 @@ impl Tuning {
                     );
                 }
                 sentences.extend(self.others(recommended, best));
-                sentences.extend(self.around(recommended, best));
+                sentences.extend(self.around(recommended, best, &met));
+                sentences.extend(self.plateau.map(|it| self.plateau_words(it, best)));
             }
             _ if self.misses_limit() => sentences.push(self.out_of_reach(windows, record)),
             _ => sentences.push("No setting was measured after the search.".to_owned()),
         }
-        sentences.extend(self.plateau.map(plateau_words));
         sentences.extend(disturbed_words(record));
         sentences.extend(self.how_the_search_went());
         sentences
@@ -68,29 +73,87 @@ impl Tuning {
             true => format!("cannot be told apart from it ({})", times(ratio)),
             false => format!("gives {}", times(ratio)),
         };
+        let common = in_common(ratio, [best.rows_per_s, small.rows_per_s]);
         Some(format!(
             "It has the least rows in flight of what comes within 1 % of the best, and surely within \
-             5 %: {} {relation}, with {} rows/s and p99 {}.",
-            best.setting.words(),
+             5 %: {} {relation}{common}, with {} rows/s and p99 {}.",
+            self.name(best),
             best.rows_per_s.map_or_else(String::new, interval),
             time_ns(best.service_ns_p99),
         ))
     }
 
-    /// How many settings around the best were measured before it met what it has to beat.
-    fn around(&self, recommended: usize, best: usize) -> Option<String> {
+    /// How many settings around the best were measured before it met what it has to beat, and which of
+    /// those that did not meet it seem faster.
+    fn around(&self, recommended: usize, best: usize, met: &[usize]) -> Vec<String> {
         let is_around = |it: &&ContenderVerdict| it.is_neighbour_only(recommended, best);
-        let count = self.contenders.iter().filter(is_around).count();
-        (0 < count).then(|| {
-            format!(
-                "{count} more settings were measured around what was the best so far; none of them is the answer."
-            )
-        })
+        let around: Vec<&ContenderVerdict> = self.contenders.iter().filter(is_around).collect();
+        let mut sentences = Vec::new();
+        if !around.is_empty() {
+            let settings = counted(around.len() as u64, "more setting was", "more settings were");
+            sentences.push(format!("{settings} measured around what was the best so far."));
+        }
+        let best_words = self.name(self.contender(best));
+        for it in around {
+            let (Some(ratio), Some(rate)) = (it.best_over_it, it.rows_per_s) else { continue };
+            let name = self.name(it);
+            if it.keeps_limit == Some(false) && ratio.value < 1.0 {
+                sentences.push(format!(
+                    "{name} gave {} rows/s, but its p99 of {} misses the limit.",
+                    interval(rate),
+                    time_ns(it.service_ns_p99)
+                ));
+            } else if ratio.high.is_some_and(|high| high < 1.0) && !met.contains(&it.cell) {
+                sentences.push(format!(
+                    "{name} was faster in the {} repetitions that it shares with {best_words} \
+                     ({best_words} gives {} as much), and was not among the fastest that met in the end.",
+                    ratio.n,
+                    times(ratio)
+                ));
+            }
+        }
+        sentences
+    }
+
+    fn plateau_words(&self, plateau: Plateau, best: usize) -> String {
+        let span = |low: f64, high: f64| match low < high {
+            true => format!("{} to {}", number(low), number(high)),
+            false => number(low),
+        };
+        let Plateau { batch_rows, workers, settings, settings_measured } = plateau;
+        let best = self.contender(best);
+        let others = counted((settings_measured - 1) as u64, "other setting", "other settings");
+        let limit = if self.p99_limit_ms.is_some() { " within the limit" } else { "" };
+        let (near, places) = match settings - 1 {
+            0 => ("none gives".to_owned(), String::new()),
+            near => (
+                format!("{near} {}", if near == 1 { "gives" } else { "give" }),
+                format!(
+                    ": {} rows, {} workers",
+                    span(batch_rows.0 as f64, batch_rows.1 as f64),
+                    span(workers.0.into(), workers.1.into())
+                ),
+            ),
+        };
+        format!(
+            "Plateau: of {others} of {} measured{limit}, {near} 95 % of {} or more, allowing for what each \
+             repetition did to all{places}.",
+            best.strategy,
+            self.name(best),
+        )
+    }
+
+    /// A setting in words, with its strategy where there are several.
+    fn name(&self, it: &ContenderVerdict) -> String {
+        match self.contenders.iter().all(|other| other.strategy == it.strategy) {
+            true => it.setting.words(),
+            false => format!("{} {}", it.strategy, it.setting.words()),
+        }
     }
 
     /// What the best gives over each of the rest.
     fn others(&self, recommended: usize, best: usize) -> Vec<String> {
-        let best_words = self.contender(best).setting.words();
+        let best_words = self.name(self.contender(best));
         let rest = self.contenders.iter().filter(|it| it.cell != recommended && it.cell != best);
         let rest = rest.filter(|it| !it.is_neighbour_only(recommended, best));
         let words = |it: &ContenderVerdict| {
@@ -111,11 +174,19 @@ impl Tuning {
                 }
                 _ => String::new(),
             };
-            let relation = match ratio.may_be(1.0) {
-                true => format!("cannot be told apart from {best_words} ({})", times(ratio)),
-                false => format!("{best_words} gives {} as much", times(ratio)),
+            let relation = match (ratio.low, ratio.may_be(1.0)) {
+                (None, _) => format!(
+                    "{best_words} gives {} as much in the only repetition of both: that proves nothing",
+                    times(ratio)
+                ),
+                (_, true) => format!("cannot be told apart from {best_words} ({})", times(ratio)),
+                (_, false) => format!("{best_words} gives {} as much", times(ratio)),
             };
-            format!("{name}: {} rows/s; {relation}{limit}.", interval(rate))
+            let common = match ratio.low {
+                None => String::new(),
+                Some(_) => in_common(ratio, [self.contender(best).rows_per_s, Some(rate)]),
+            };
+            format!("{name}: {} rows/s; {relation}{common}{limit}.", interval(rate))
         };
         rest.map(words).collect()
     }
@@ -129,14 +200,21 @@ impl Tuning {
             record.plan.blocks.get(it.block).is_some_and(|block| searched.contains(&block.cell))
         };
         let of_search = seen(windows.iter().filter(is_searched));
-        let of_search = of_search.iter().map(|it| (it.service_ns_p99, it.setting, "in the search"));
+        let of_search = of_search
+            .iter()
+            .filter(|it| it.is_credible())
+            .map(|it| (it.service_ns_p99, it.setting, "in the search"));
         let measured = self.contenders.iter().filter(|it| 0 < it.service_ns_p99);
         let measured = measured.map(|it| (it.service_ns_p99, it.setting, "measured after it"));
         let lowest = of_search.chain(measured).min_by_key(|it| it.0);
-        let lowest = lowest.map_or_else(String::new, |(p99, setting, when)| {
+        let lowest_words = lowest.map_or_else(String::new, |(p99, setting, when)| {
             format!(": the lowest found is {} at {} ({when})", time_ns(p99), setting.words())
         });
-        format!("No setting keeps p99 within {} here{lowest}.", time_us(limit_ms * 1e3))
+        let none = match lowest.is_some_and(|it| it.0 as f64 <= limit_ms * 1e6) {
+            true => "None of the settings measured after the search keeps",
+            false => "No setting keeps",
+        };
+        format!("{none} p99 within {} here{lowest_words}.", time_us(limit_ms * 1e3))
     }
 
     fn how_the_search_went(&self) -> Vec<String> {
@@ -186,18 +264,12 @@ fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
 
-fn plateau_words(plateau: Plateau) -> String {
-    let span = |low: f64, high: f64| match low < high {
-        true => format!("{} to {}", number(low), number(high)),
-        false => number(low),
-    };
-    let Plateau { batch_rows, workers, settings, settings_seen } = plateau;
-    format!(
-        "Plateau: {settings} of {settings_seen} settings that the search saw often enough lie \
-         within 5 % of the fastest, from {} rows and {} workers.",
-        span(batch_rows.0 as f64, batch_rows.1 as f64),
-        span(workers.0.into(), workers.1.into()),
-    )
+/// Says of how many repetitions a ratio is, where one of the two rates is of others, too.
+fn in_common(ratio: Estimate, rates: [Option<Estimate>; 2]) -> String {
+    match rates.into_iter().flatten().any(|it| ratio.n < it.n) {
+        true => format!(" in the {} repetitions of both", ratio.n),
+        false => String::new(),
+    }
 }
 
 /// How many blocks do not count, and why.
@@ -210,4 +282,130 @@ fn disturbed_words(record: &Record) -> Option<String> {
          to most blocks around them than before or after.",
         tuning.disturbed.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::SearchVerdict, *};
+    use crate::controller::Setting;
+
+    const LIMIT_MS: f64 = 50.0;
+
+    fn contender(
+        cell: usize,
+        (strategy, batch_rows): (&str, u64),
+        role: Role,
+        (best_over_it, n): (f64, usize),
+    ) -> ContenderVerdict {
+        let of = |value: f64, n: usize| {
+            let ends = (1 < n).then_some((value * 0.98, value * 1.02));
+            Estimate { value, low: ends.map(|it| it.0), high: ends.map(|it| it.1), n }
+        };
+        ContenderVerdict {
+            cell,
+            roles: vec![role],
+            strategy: strategy.to_owned(),
+            setting: Setting { batch_rows, workers: 2 },
+            rows_per_s: Some(of(1e6 / best_over_it, 5)),
+            best_over_it: Some(of(best_over_it, n)),
+            service_ns_p99: 40_000_000,
+            keeps_limit: Some(true),
+        }
+    }
+
+    fn tuning(contenders: Vec<ContenderVerdict>) -> Tuning {
+        Tuning {
+            recommended: Some(0),
+            best: Some(0),
+            p99_limit_ms: Some(LIMIT_MS),
+            contenders,
+            plateau: None,
+            search: SearchVerdict::default(),
+            ranking: Vec::new(),
+            expected: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_ratio_says_of_what_it_is() {
+        let others = |rest: Vec<ContenderVerdict>| {
+            let best = contender(0, ("unnest", 4_096), Role::Found, (1.0, 5));
+            tuning([vec![best], rest].concat()).others(0, 0)
+        };
+        let rival = |ratio: (f64, usize)| contender(1, ("unnest", 1_000), Role::Article, ratio);
+        let start = "unnest 1,000 x 2 (article): ";
+        assert_eq!(
+            others(vec![rival((1.25, 5))]),
+            [format!(
+                "{start}800,000 [784,000, 816,000] rows/s; 4,096 x 2 gives 1.25 [1.23, 1.27]x as much."
+            )]
+        );
+        assert_eq!(
+            others(vec![rival((1.25, 3))]),
+            [format!(
+                "{start}800,000 [784,000, 816,000] rows/s; 4,096 x 2 gives 1.25 [1.23, 1.27]x as much in \
+                 the 3 repetitions of both."
+            )]
+        );
+        assert_eq!(
+            others(vec![rival((1.25, 1))]),
+            [format!(
+                "{start}800,000 [784,000, 816,000] rows/s; 4,096 x 2 gives 1.25x (n = 1) as much in the \
+                 only repetition of both: that proves nothing."
+            )]
+        );
+        // The same setting of another strategy.
+        let other = contender(2, ("multi_row", 4_096), Role::RunnerUp, (1.5, 5));
+        assert_eq!(
+            others(vec![other]),
+            [
+                "multi_row 4,096 x 2 (runner-up): 666,667 [653,333, 680,000] rows/s; unnest 4,096 x 2 gives \
+              1.50 [1.47, 1.53]x as much."
+            ]
+        );
+    }
+
+    /// They once were counted, and whether one of them was faster was not said.
+    #[test]
+    fn what_was_faster_around_the_best_and_is_not_the_answer_is_named() {
+        let best = contender(0, ("unnest", 4_096), Role::Found, (1.0, 5));
+        let faster = contender(1, ("unnest", 8_192), Role::Neighbour, (0.9, 3));
+        let slower = contender(2, ("unnest", 2_048), Role::Neighbour, (1.2, 3));
+        let breaks = ContenderVerdict {
+            service_ns_p99: 60_000_000,
+            keeps_limit: Some(false),
+            ..contender(3, ("unnest", 16_384), Role::Neighbour, (0.8, 3))
+        };
+        let tuning = tuning(vec![best, faster, slower, breaks]);
+        let said = tuning.around(0, 0, &[0]);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "3 more settings were measured around what was the best so far.");
+        assert!(said[1].starts_with("8,192 x 2 was faster in the 3 repetitions"), "{said:?}");
+        assert!(said[2].starts_with("16,384 x 2 gave 1,250,000 ["), "{said:?}");
+        assert!(said[2].ends_with("but its p99 of 60 ms misses the limit."), "{said:?}");
+        let met = tuning.around(0, 0, &[0, 1]);
+        assert_eq!(met, [said[0].clone(), said[2].clone()], "who met in the end did worse there");
+    }
+
+    #[test]
+    fn a_plateau_of_the_best_alone_says_so() {
+        let best = contender(0, ("unnest", 4_096), Role::Found, (1.0, 5));
+        let tuning = tuning(vec![best]);
+        let plateau = |settings, settings_measured, most| Plateau {
+            batch_rows: (1_024, most),
+            workers: (2, 2),
+            settings,
+            settings_measured,
+        };
+        assert_eq!(
+            tuning.plateau_words(plateau(1, 2, 1_024), 0),
+            "Plateau: of 1 other setting of unnest measured within the limit, none gives 95 % of 4,096 x 2 \
+             or more, allowing for what each repetition did to all."
+        );
+        assert_eq!(
+            tuning.plateau_words(plateau(3, 9, 8_192), 0),
+            "Plateau: of 8 other settings of unnest measured within the limit, 2 give 95 % of 4,096 x 2 or \
+             more, allowing for what each repetition did to all: 1,024 to 8,192 rows, 2 workers."
+        );
+    }
 }
