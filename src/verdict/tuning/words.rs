@@ -76,7 +76,7 @@ impl Tuning {
         let common = in_common(ratio, [best.rows_per_s, small.rows_per_s]);
         Some(format!(
             "It has the least rows in flight of what comes within 1 % of the best, and surely within \
-             5 %: {} {relation}{common}, with {} rows/s and p99 {}.",
+             3 %: {} {relation}{common}, with {} rows/s and p99 {}.",
             self.name(best),
             best.rows_per_s.map_or_else(String::new, interval),
             time_ns(best.service_ns_p99),
