@@ -239,6 +239,9 @@ fn limit(text: &str) -> Result<Duration, String> {
     let Some(text) = text.strip_prefix("p99=") else {
         return Err("expected a limit such as `p99=50ms`".to_owned());
     };
+    if text.parse::<f64>().is_ok() {
+        return Err(format!("expected a unit, such as `p99={text}ms`"));
+    }
     time(text)
 }
 

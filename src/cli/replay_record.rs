@@ -39,6 +39,9 @@ pub(super) fn run(directory: &Path, policies: &[Policy]) -> anyhow::Result<Exit>
         return Err(UsageError(problem).into());
     }
     let out = &mut io::stdout().lock();
+    if plan.sim.is_some() {
+        writeln!(out, "{}", plan.heading())?;
+    }
     for policy in policies {
         for (cell, comparison) in compare(&plan, &windows, &journal, *policy) {
             say(&plan.cells[cell].name, *policy, &comparison, out)?;

@@ -383,6 +383,9 @@ impl<T: Target> Run<T> {
             let verdict = self.judge()?;
             let printed = self.progress.suspend(|| {
                 let mut out = anstream::stdout();
+                if self.record.plan.sim.is_some() {
+                    writeln!(out, "{}", self.record.plan.heading())?;
+                }
                 report::text::write_answer(&verdict, &mut out)?;
                 writeln!(out, "\nFollowing; Ctrl-C ends it.")
             });

@@ -38,6 +38,11 @@ pub(super) fn run(arguments: &Tune) -> anyhow::Result<Exit> {
             let mut scenario = file.scenario.clone();
             choose_cells(&mut scenario);
             steer(&mut scenario, arguments)?;
+            if let Err(error) = Plan::resolve(&scenario)
+                && is_of_a_flag(&error, arguments)
+            {
+                return Err(in_flags(&error).into());
+            }
             let mut plan = resolve(&file, &scenario)?;
             read_ddl(&mut plan, path.parent().unwrap_or(Path::new("")))?;
             locate_csv(&mut plan, path.parent());
@@ -130,6 +135,16 @@ fn narrow(count: u64) -> Option<u32> {
 fn policy(policy: Policy) -> scenario::Policy {
     let name = serde_json::Value::from(policy.name());
     serde_json::from_value(name).expect("both have the same names")
+}
+
+/// Whether what is wrong with a scenario was given on the command line.
+fn is_of_a_flag(error: &PlanError, arguments: &Tune) -> bool {
+    let given = [
+        ("batch_rows", arguments.batch_rows.is_some()),
+        ("workers", arguments.workers.is_some()),
+        ("p99_limit_ms", arguments.slo.is_some()),
+    ];
+    given.iter().any(|(key, is_given)| *is_given && error.key.ends_with(key))
 }
 
 /// Says what is wrong in terms of the command line.

@@ -164,6 +164,19 @@ async fn what_lies_around_the_best_is_measured_too() {
     }
 }
 
+/// What the search called its next best was once compared with nothing.
+#[tokio::test]
+async fn where_nothing_lies_around_the_runner_up_is_measured_all_the_same() {
+    let arguments = ["--search", "5s", "--batch-rows", "100-200", "--workers", "3-3"];
+    let tuned = tune("[sim]\nseed = 3\n", Policy::Pilot, &arguments).await;
+    let contenders = &tuned.verdict.tuning.as_ref().unwrap().contenders;
+    let second = contenders.iter().find(|it| it.roles.contains(&Role::RunnerUp)).unwrap();
+    assert!(3 <= second.best_over_it.or(second.rows_per_s).unwrap().n, "{contenders:?}");
+    assert!(tuned.stdout.contains(" has the most "), "{}", tuned.stdout);
+    let note = "article: it runs with 1,000 x 5; within the bounds, 200 x 3 is nearest";
+    assert!(tuned.stdout.contains(note), "{}", tuned.stdout);
+}
+
 /// No noise, no tail: operations of one setting take the same time, and variances are 0.
 #[tokio::test]
 async fn a_perfectly_steady_server_stops_no_controller() {

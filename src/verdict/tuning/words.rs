@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{ContenderVerdict, Plateau, Tuning, seen};
 use crate::{
+    controller::Policy,
     plan::Role,
     record::{Record, WindowRow},
     stats::{
@@ -24,11 +25,13 @@ impl Tuning {
                 let met =
                     record.plan.tuning.as_ref().map_or_else(Vec::new, |it| it.finalists.clone());
                 sentences.push(self.recommendation(recommended));
+                sentences.extend(self.at_the_bounds(best, record));
                 sentences.extend(self.why_not_the_best(recommended, best));
                 if !self.undecided().is_empty() {
                     sentences.push(
                         "The best was chosen by the blocks that measured it, among settings that may \
-                         be as fast: its number leans high."
+                         be as fast: its number leans high. Blocks far from the rest counted less for \
+                         that than in the rates and ratios."
                             .to_owned(),
                     );
                 }
@@ -40,7 +43,7 @@ impl Tuning {
             _ => sentences.push("No setting was measured after the search.".to_owned()),
         }
         sentences.extend(disturbed_words(record));
-        sentences.extend(self.how_the_search_went());
+        sentences.extend(self.how_the_search_went(record));
         sentences
     }
 
@@ -61,6 +64,24 @@ impl Tuning {
             number(it.setting.batch_rows as f64),
             time_ns(it.service_ns_p99),
         )
+    }
+
+    /// Whether the best lies where it may not go on.
+    fn at_the_bounds(&self, best: usize, record: &Record) -> Option<String> {
+        let plan = &record.plan;
+        let search = plan.cells.get(plan.tuning.as_ref()?.winner?)?;
+        let bounds = search.controller?.bounds;
+        let (best, mut most) = (self.contender(best), Vec::new());
+        if best.setting.workers == bounds.workers().1 {
+            most.push("the most workers that the bounds allow");
+        }
+        if best.setting.batch_rows == bounds.batch_rows().1 {
+            most.push("the most rows that the bounds, or one statement, allow");
+        }
+        let moves = bounds.workers().0 < bounds.workers().1
+            || bounds.batch_rows().0 < bounds.batch_rows().1;
+        (moves && !most.is_empty())
+            .then(|| format!("{} has {}: more may be faster.", self.name(best), most.join(" and ")))
     }
 
     fn why_not_the_best(&self, recommended: usize, best: usize) -> Option<String> {
@@ -103,11 +124,11 @@ impl Tuning {
                     interval(rate),
                     time_ns(it.service_ns_p99)
                 ));
-            } else if ratio.high.is_some_and(|high| high < 1.0) && !met.contains(&it.cell) {
+            } else if ratio.value < 1.0 && !met.contains(&it.cell) {
                 sentences.push(format!(
-                    "{name} was faster in the {} repetitions that it shares with {best_words} \
-                     ({best_words} gives {} as much), and was not among the fastest that met in the end.",
-                    ratio.n,
+                    "{name} was faster in the {} that it shares with {best_words} ({best_words} gives {} \
+                     as much), and was not among the fastest that met in the end.",
+                    counted(ratio.n as u64, "repetition", "repetitions"),
                     times(ratio)
                 ));
             }
@@ -136,8 +157,8 @@ impl Tuning {
             ),
         };
         format!(
-            "Plateau: of {others} of {} measured{limit}, {near} 95 % of {} or more, allowing for what each \
-             repetition did to all{places}.",
+            "Plateau: of {others} of {} measured{limit}, {near} 95 % of {} or more, what each repetition did \
+             to all taken out and blocks far from the rest counting less{places}.",
             best.strategy,
             self.name(best),
         )
@@ -165,7 +186,7 @@ impl Tuning {
             let Some(ratio) = it.best_over_it else {
                 let rate = interval(rate);
                 return format!(
-                    "{name}: {rate} rows/s; it did not meet {best_words} in blocks that count."
+                    "{name}: {rate} rows/s; it shares no repetition that counts with {best_words}."
                 );
             };
             let limit = match it.keeps_limit {
@@ -217,9 +238,14 @@ impl Tuning {
         format!("{none} p99 within {} here{lowest_words}.", time_us(limit_ms * 1e3))
     }
 
-    fn how_the_search_went(&self) -> Vec<String> {
+    fn how_the_search_went(&self, record: &Record) -> Vec<String> {
         let search = &self.search;
+        let winner = record.plan.tuning.as_ref().and_then(|it| it.winner);
+        let control = winner.and_then(|it| record.plan.cells.get(it)?.controller);
         let settled = match search.settled_after_s {
+            _ if control.is_some_and(|it| it.policy == Policy::Fixed) => {
+                "`fixed` stayed where it began".to_owned()
+            }
             Some(settled_s) => format!("settled after {} s", number(tenths(settled_s))),
             None => {
                 "had not settled when its time was over; a longer --search may find more".into()
@@ -400,12 +426,13 @@ mod tests {
         assert_eq!(
             tuning.plateau_words(plateau(1, 2, 1_024), 0),
             "Plateau: of 1 other setting of unnest measured within the limit, none gives 95 % of 4,096 x 2 \
-             or more, allowing for what each repetition did to all."
+             or more, what each repetition did to all taken out and blocks far from the rest counting less."
         );
         assert_eq!(
             tuning.plateau_words(plateau(3, 9, 8_192), 0),
             "Plateau: of 8 other settings of unnest measured within the limit, 2 give 95 % of 4,096 x 2 or \
-             more, allowing for what each repetition did to all: 1,024 to 8,192 rows, 2 workers."
+             more, what each repetition did to all taken out and blocks far from the rest counting less: \
+             1,024 to 8,192 rows, 2 workers."
         );
     }
 }
