@@ -189,7 +189,7 @@ pub(super) struct Tune {
     /// Workers, both ends included [default: 1-64].
     #[arg(long, value_name = "LEAST-MOST", value_parser = span)]
     pub(super) workers: Option<(u64, u64)>,
-    /// The most rows/s of which p99 of the service latency stays within this time.
+    /// The most rows/s of which p99 of the service latency stays within this time, with a unit.
     #[arg(long, value_name = "p99=TIME", value_parser = limit)]
     pub(super) slo: Option<Duration>,
     /// Time for the search, in seconds or with a unit [default: 20 s, of several strategies 10 s

@@ -30,6 +30,13 @@ pub struct TuningPlan {
     pub follow: Option<usize>,
 }
 
+impl TuningPlan {
+    /// Whether a contender is one of those that meet in the end; all are, until these are chosen.
+    pub fn meets_in_the_end(&self, cell: usize) -> bool {
+        self.finalists.is_empty() || self.finalists.contains(&cell)
+    }
+}
+
 /// A cell that is measured after the search.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Contender {

@@ -193,7 +193,7 @@ pub(super) fn judge(
         blocks.map(|it| (it.repetition, it.rows_per_s())).collect()
     });
     let ranking: Vec<usize> = ranked.iter().map(|it| it.0).collect();
-    let met = |cell: usize| plan.finalists.is_empty() || plan.finalists.contains(&cell);
+    let met = |cell: usize| plan.meets_in_the_end(cell);
     let best = ranking.iter().copied().find(|it| met(*it));
     let with_ratio = |it: ContenderVerdict| ContenderVerdict {
         best_over_it: best.and_then(|best| cells::speedup(record, best, it.cell)),

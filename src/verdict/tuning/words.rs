@@ -24,8 +24,8 @@ impl Tuning {
         let mut sentences = Vec::new();
         match (self.recommended, self.best) {
             (Some(recommended), Some(best)) => {
-                let met =
-                    record.plan.tuning.as_ref().map_or_else(Vec::new, |it| it.finalists.clone());
+                let plan = record.plan.tuning.as_ref();
+                let met = |cell: usize| plan.is_none_or(|it| it.meets_in_the_end(cell));
                 sentences.push(self.recommendation(recommended));
                 sentences.extend(self.at_the_bounds(best, record));
                 sentences.extend(self.why_not_the_best(recommended, best));
@@ -38,7 +38,7 @@ impl Tuning {
                     );
                 }
                 sentences.extend(self.others(recommended, best));
-                sentences.extend(self.around(recommended, best, &met));
+                sentences.extend(self.around(recommended, best, met));
                 sentences.extend(self.plateau.map(|it| self.plateau_words(it, best)));
             }
             _ if self.misses_limit() => sentences.push(self.out_of_reach(windows, record)),
@@ -108,7 +108,7 @@ impl Tuning {
 
     /// How many settings around the best were measured before it met what it has to beat, and which of
     /// those that did not meet it seem faster.
-    fn around(&self, recommended: usize, best: usize, met: &[usize]) -> Vec<String> {
+    fn around(&self, recommended: usize, best: usize, met: impl Fn(usize) -> bool) -> Vec<String> {
         let is_around = |it: &&ContenderVerdict| it.is_neighbour_only(recommended, best);
         let around: Vec<&ContenderVerdict> = self.contenders.iter().filter(is_around).collect();
         let mut sentences = Vec::new();
@@ -126,7 +126,7 @@ impl Tuning {
                     interval(rate),
                     self.miss(it)
                 ));
-            } else if ratio.value < 1.0 && !met.contains(&it.cell) {
+            } else if ratio.value < 1.0 && !met(it.cell) {
                 sentences.push(format!(
                     "{name} was faster in the {} that it shares with {best_words} ({best_words} gives {} \
                      as much), and was not among the fastest that met in the end.",
@@ -415,7 +415,7 @@ mod tests {
             ..contender(3, ("unnest", 16_384), Role::Neighbour, (0.8, 3))
         };
         let tuning = tuning(vec![best, faster, slower, breaks]);
-        let said = tuning.around(0, 0, &[0]);
+        let said = tuning.around(0, 0, |it| it == 0);
         assert_eq!(said.len(), 3, "{said:?}");
         assert_eq!(said[0], "3 more settings were measured around what was the best so far.");
         assert!(said[1].starts_with("8,192 x 2 was faster in the 3 repetitions"), "{said:?}");
@@ -424,7 +424,7 @@ mod tests {
         let narrow =
             ContenderVerdict { service_ns_p99: 54_000_000, ..tuning.contenders[3].clone() };
         assert!(tuning.miss(&narrow).contains("54 ms misses the limit, by less than 10 %"));
-        let met = tuning.around(0, 0, &[0, 1]);
+        let met = tuning.around(0, 0, |it| it < 2);
         assert_eq!(met, [said[0].clone(), said[2].clone()], "who met in the end did worse there");
     }
 
