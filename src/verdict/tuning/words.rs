@@ -37,7 +37,7 @@ impl Tuning {
                             .to_owned(),
                     );
                 }
-                sentences.extend(self.others(recommended, best));
+                sentences.extend(self.others(recommended, best, met));
                 sentences.extend(self.around(recommended, best, met));
                 sentences.extend(self.plateau.map(|it| self.plateau_words(it, best)));
             }
@@ -106,10 +106,11 @@ impl Tuning {
         ))
     }
 
-    /// How many settings around the best were measured before it met what it has to beat, and which of
-    /// those that did not meet it seem faster.
+    /// How many settings around the best were measured and did not meet it in the end, and which of them
+    /// seem faster.
     fn around(&self, recommended: usize, best: usize, met: impl Fn(usize) -> bool) -> Vec<String> {
-        let is_around = |it: &&ContenderVerdict| it.is_neighbour_only(recommended, best);
+        let is_around =
+            |it: &&ContenderVerdict| it.is_neighbour_only(recommended, best) && !met(it.cell);
         let around: Vec<&ContenderVerdict> = self.contenders.iter().filter(is_around).collect();
         let mut sentences = Vec::new();
         if !around.is_empty() {
@@ -126,7 +127,7 @@ impl Tuning {
                     interval(rate),
                     self.miss(it)
                 ));
-            } else if ratio.value < 1.0 && !met(it.cell) {
+            } else if ratio.value < 1.0 {
                 sentences.push(format!(
                     "{name} was faster in the {} that it shares with {best_words} ({best_words} gives {} \
                      as much), and was not among the fastest that met in the end.",
@@ -187,10 +188,10 @@ impl Tuning {
     }
 
     /// What the best gives over each of the rest.
-    fn others(&self, recommended: usize, best: usize) -> Vec<String> {
+    fn others(&self, recommended: usize, best: usize, met: impl Fn(usize) -> bool) -> Vec<String> {
         let best_words = self.name(self.contender(best));
         let rest = self.contenders.iter().filter(|it| it.cell != recommended && it.cell != best);
-        let rest = rest.filter(|it| !it.is_neighbour_only(recommended, best));
+        let rest = rest.filter(|it| met(it.cell) || !it.is_neighbour_only(recommended, best));
         let words = |it: &ContenderVerdict| {
             let roles: Vec<&str> = it.roles.iter().map(|role| role.name()).collect();
             let name = format!("{} {} ({})", it.strategy, it.setting.words(), roles.join(", "));
@@ -368,7 +369,7 @@ mod tests {
     fn a_ratio_says_of_what_it_is() {
         let others = |rest: Vec<ContenderVerdict>| {
             let best = contender(0, ("unnest", 4_096), Role::Found, (1.0, 5));
-            tuning([vec![best], rest].concat()).others(0, 0)
+            tuning([vec![best], rest].concat()).others(0, 0, |it| it == 0)
         };
         let rival = |ratio: (f64, usize)| contender(1, ("unnest", 1_000), Role::Article, ratio);
         let start = "unnest 1,000 x 2 (article): ";
@@ -424,8 +425,10 @@ mod tests {
         let narrow =
             ContenderVerdict { service_ns_p99: 54_000_000, ..tuning.contenders[3].clone() };
         assert!(tuning.miss(&narrow).contains("54 ms misses the limit, by less than 10 %"));
-        let met = tuning.around(0, 0, |it| it < 2);
-        assert_eq!(met, [said[0].clone(), said[2].clone()], "who met in the end did worse there");
+        let met = |it: usize| it < 2;
+        assert!(tuning.around(0, 0, met)[0].starts_with("2 more settings"), "one met in the end");
+        let others = tuning.others(0, 0, met);
+        assert!(others.len() == 1 && others[0].starts_with("unnest 8,192 x 2 (neighbour): "));
     }
 
     #[test]
