@@ -363,21 +363,19 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     if environment.private_server {
         sentences.extend(shared_processors(record));
     }
-    if let Some(busy) = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy) {
-        sentences.push(format!(
-            "The machine was busy before the run: {:.0} % of its CPU time.",
-            busy * 100.0
-        ));
-    }
-    if let Some(steal) = environment.steal.filter(|steal| 0.02 < *steal) {
-        sentences.push(format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));
+    // Virtual time does not notice what the machine does besides.
+    let is_real = record.plan.sim.is_none();
+    if is_real {
+        sentences.extend(disturbances(record));
     }
     sentences.extend(short_blocks(record, cells));
     for cell in cells {
         sentences.extend(losses_of(record, cell));
         sentences.extend(caveats_of(record, cell));
     }
-    sentences.extend(client_share(record, cells));
+    if is_real {
+        sentences.extend(client_share(record, cells));
+    }
     let is_wide = |cell: &&CellVerdict| {
         let wide = cell.rows_per_s.and_then(|rate| Some(rate.high? / rate.low?));
         wide.is_some_and(|wide| 2.0 < wide)
@@ -390,6 +388,19 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// What else took the machine's CPU time, before the run and during it.
+fn disturbances(record: &Record) -> Vec<String> {
+    let environment = &record.environment;
+    let busy = environment.cpu_busy_before.filter(|busy| BUSY_MAX < *busy).map(|busy| {
+        format!("The machine was busy before the run: {:.0} % of its CPU time.", busy * 100.0)
+    });
+    let steal = environment
+        .steal
+        .filter(|steal| 0.02 < *steal)
+        .map(|steal| format!("The hypervisor took {:.0} % of the CPU time.", steal * 100.0));
+    busy.into_iter().chain(steal).collect()
 }
 
 /// Cells in which batchpilot itself took much of a processor, which a private server shares.
