@@ -350,7 +350,7 @@ fn tag(cell: &str, kind: Kind) -> String {
 ///
 /// What cannot be read, or is of another version.
 pub fn read(path: &Path) -> Result<Record, RecordError> {
-    let path = if path.is_dir() { path.join(RECORD) } else { path.to_path_buf() };
+    let path = if path.is_dir() { record_in(path)? } else { path.to_path_buf() };
     let text = fs::read(&path).map_err(at(&path))?;
     let bad = |problem: String| RecordError::Format { path: path.clone(), problem };
     #[derive(Deserialize)]
@@ -369,6 +369,21 @@ pub fn read(path: &Path) -> Result<Record, RecordError> {
         Some(which) => Err(bad(format!("damaged record: {which}"))),
         None => Ok(record),
     }
+}
+
+/// The record's own file of a run's directory.
+fn record_in(directory: &Path) -> Result<PathBuf, RecordError> {
+    let path = directory.join(RECORD);
+    if path.exists() {
+        return Ok(path);
+    }
+    let entries = fs::read_dir(directory).map_err(at(directory))?;
+    let runs = entries.flatten().map(|it| it.path()).filter(|it| it.join(RECORD).exists());
+    let example = runs.max().map_or_else(String::new, |it| format!(", such as {}", it.display()));
+    Err(RecordError::Format {
+        path: directory.to_path_buf(),
+        problem: format!("no {RECORD} in it; expected the directory of a run{example}"),
+    })
 }
 
 /// Reads `windows.csv` of a directory. A last line that a kill cut short is left out.
