@@ -149,6 +149,13 @@ impl BlockRecord {
         }
     }
 
+    /// Returns its latencies of one kind; none where it has no such operation.
+    pub fn latency_of(&self, kind: Kind) -> hdrhistogram::Histogram<u64> {
+        self.latency.get(kind.name()).map_or_else(Histograms::empty, |encoded| {
+            encoded.decode().expect("was checked when the record was read")
+        })
+    }
+
     /// Returns whether the block's number may be used: run to its end, rows checked and exact.
     pub fn is_valid(&self) -> bool {
         self.ended == BlockEnd::Done && self.complaint().is_none()
@@ -204,10 +211,7 @@ impl Record {
     pub fn latency_of(&self, cell: usize, kind: Kind) -> hdrhistogram::Histogram<u64> {
         let mut sum = Histograms::empty();
         for block in self.valid_blocks_of(cell) {
-            if let Some(encoded) = block.latency.get(kind.name()) {
-                let histogram = encoded.decode().expect("was checked when the record was read");
-                sum.add(histogram).expect("all of batchpilot's histograms grow");
-            }
+            sum.add(block.latency_of(kind)).expect("all of batchpilot's histograms grow");
         }
         sum
     }

@@ -578,6 +578,7 @@ mod tests {
                 best_over_it: None,
                 service_ns_p99: 8_000_000,
                 keeps_limit: None,
+                blocks_within_limit: None,
             }],
             plateau: None,
             search: SearchVerdict::default(),

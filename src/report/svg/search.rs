@@ -79,6 +79,7 @@ mod tests {
             best_over_it: None,
             service_ns_p99: 0,
             keeps_limit: None,
+            blocks_within_limit: None,
         };
         let name = |cell: usize, role: Role| mark(&contender(cell, role), "unnest", Some(3)).name;
         assert_eq!(name(3, Role::Neighbour), "the answer, neighbour");

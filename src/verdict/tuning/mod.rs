@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CellVerdict, cells};
 use crate::{
     controller::{self, Bounds},
+    measure::Kind,
     plan::{Contender, Role, Setting, TuningPlan},
     record::{JournalRow, Record, WindowRow, is_resting},
     stats::{self, Estimate},
@@ -99,6 +100,9 @@ pub struct ContenderVerdict {
     pub service_ns_p99: u64,
     /// Whether it keeps the limit; `None` without one.
     pub keeps_limit: Option<bool>,
+    /// Of its blocks those whose own p99 keeps the limit; `None` without one.
+    #[serde(default)]
+    pub blocks_within_limit: Option<usize>,
 }
 
 /// Settings that were measured after the search and gave 95 % of the best or more, what each repetition
@@ -230,10 +234,20 @@ fn judge_contenders(
             rows_per_s: verdict.rows_per_s,
             best_over_it: None,
             service_ns_p99: p99,
-            keeps_limit: limit_ns.map(|limit_ns| 0 < p99 && p99 as f64 <= limit_ns),
+            keeps_limit: limit_ns.map(|limit_ns| is_within(p99, limit_ns)),
+            blocks_within_limit: limit_ns.map(|limit_ns| {
+                let blocks = record.valid_blocks_of(contender.cell);
+                let tails = blocks.map(|it| it.latency_of(Kind::Service).value_at_quantile(0.99));
+                tails.filter(|it| is_within(*it, limit_ns)).count()
+            }),
         }
     };
     plan.contenders.iter().map(judge).collect()
+}
+
+/// Whether a p99 keeps a limit; that of no operation is 0, and keeps none.
+fn is_within(p99_ns: u64, limit_ns: f64) -> bool {
+    0 < p99_ns && p99_ns as f64 <= limit_ns
 }
 
 /// The cells that keep the limit and the logarithms of their rates, up to a number that is the same for
@@ -438,6 +452,7 @@ mod tests {
             best_over_it: Some(of(1_000.0 / rate)),
             service_ns_p99: 1,
             keeps_limit,
+            blocks_within_limit: None,
         }
     }
 

@@ -13,8 +13,6 @@ use crate::{
     },
 };
 
-/// Most that a p99 may be of the limit that it misses for a few blocks not to settle that.
-const NEAR_LIMIT: f64 = 1.1;
 /// A silence that is worth a sentence.
 const SILENCE_MIN_S: f64 = 5.0;
 
@@ -58,7 +56,8 @@ impl Tuning {
         };
         let rate = it.rows_per_s.map_or_else(String::new, interval);
         let limit = self.p99_limit_ms.map_or_else(String::new, |limit_ms| {
-            format!(", within the limit of {}", time_us(limit_ms * 1e3))
+            let limit = time_us(limit_ms * 1e3);
+            format!(", within the limit of {limit}, which {}", keeping(it))
         });
         format!(
             "Use {} with {} rows an operation and {workers}: {rate} rows/s, p99 {}{limit}.",
@@ -122,11 +121,7 @@ impl Tuning {
             let (Some(ratio), Some(rate)) = (it.best_over_it, it.rows_per_s) else { continue };
             let name = self.name(it);
             if it.keeps_limit == Some(false) && ratio.value < 1.0 {
-                sentences.push(format!(
-                    "{name} gave {} rows/s, but {}.",
-                    interval(rate),
-                    self.miss(it)
-                ));
+                sentences.push(format!("{name} gave {} rows/s, but {}.", interval(rate), miss(it)));
             } else if ratio.value < 1.0 {
                 sentences.push(format!(
                     "{name} was faster in the {} that it shares with {best_words} ({best_words} gives {} \
@@ -167,18 +162,6 @@ impl Tuning {
         )
     }
 
-    /// How a setting misses the limit: a p99 of a few blocks has no interval, and may lie on either side
-    /// of a limit that is near.
-    fn miss(&self, it: &ContenderVerdict) -> String {
-        let p99 = it.service_ns_p99;
-        let limit_ns = self.p99_limit_ms.unwrap_or_default() * 1e6;
-        let narrowly = match p99 as f64 <= NEAR_LIMIT * limit_ns {
-            true => ", by less than 10 %: so few blocks do not settle it",
-            false => "",
-        };
-        format!("its p99 of {} misses the limit{narrowly}", time_ns(p99))
-    }
-
     /// A setting in words, with its strategy where there are several.
     fn name(&self, it: &ContenderVerdict) -> String {
         match self.contenders.iter().all(|other| other.strategy == it.strategy) {
@@ -205,7 +188,7 @@ impl Tuning {
                 );
             };
             let limit = match it.keeps_limit {
-                Some(false) => format!("; {}", self.miss(it)),
+                Some(false) => format!("; {}", miss(it)),
                 _ => String::new(),
             };
             let relation = match (ratio.low, ratio.may_be(1.0)) {
@@ -303,6 +286,23 @@ fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
 
+/// How a setting misses the limit.
+fn miss(it: &ContenderVerdict) -> String {
+    format!("its p99 of {} misses the limit, which {}", time_ns(it.service_ns_p99), keeping(it))
+}
+
+/// How many of its blocks keep the limit: how sure it is that all of them together do, or do not.
+fn keeping(it: &ContenderVerdict) -> String {
+    let blocks = it.rows_per_s.map_or(0, |it| it.n);
+    let (count, verb) = match it.blocks_within_limit.unwrap_or_default() {
+        0 => ("none".to_owned(), "keeps"),
+        1 => ("1".to_owned(), "keeps"),
+        all if all == blocks => ("all".to_owned(), "keep"),
+        some => (some.to_string(), "keep"),
+    };
+    format!("{count} of its {} {verb}", counted(blocks as u64, "block", "blocks"))
+}
+
 /// Says of how many repetitions a ratio is, where one of the two rates is of others, too.
 fn in_common(ratio: Estimate, rates: [Option<Estimate>; 2]) -> String {
     match rates.into_iter().flatten().any(|it| ratio.n < it.n) {
@@ -349,6 +349,7 @@ mod tests {
             best_over_it: Some(of(best_over_it, n)),
             service_ns_p99: 40_000_000,
             keeps_limit: Some(true),
+            blocks_within_limit: Some(4),
         }
     }
 
@@ -413,18 +414,22 @@ mod tests {
         let breaks = ContenderVerdict {
             service_ns_p99: 60_000_000,
             keeps_limit: Some(false),
+            blocks_within_limit: Some(1),
             ..contender(3, ("unnest", 16_384), Role::Neighbour, (0.8, 3))
         };
         let tuning = tuning(vec![best, faster, slower, breaks]);
+        let said = tuning.recommendation(0);
+        assert!(
+            said.ends_with(" within the limit of 50 ms, which 4 of its 5 blocks keep."),
+            "{said}"
+        );
         let said = tuning.around(0, 0, |it| it == 0);
         assert_eq!(said.len(), 3, "{said:?}");
         assert_eq!(said[0], "3 more settings were measured around what was the best so far.");
         assert!(said[1].starts_with("8,192 x 2 was faster in the 3 repetitions"), "{said:?}");
         assert!(said[2].starts_with("16,384 x 2 gave 1,250,000 ["), "{said:?}");
-        assert!(said[2].ends_with("but its p99 of 60 ms misses the limit."), "{said:?}");
-        let narrow =
-            ContenderVerdict { service_ns_p99: 54_000_000, ..tuning.contenders[3].clone() };
-        assert!(tuning.miss(&narrow).contains("54 ms misses the limit, by less than 10 %"));
+        let end = "but its p99 of 60 ms misses the limit, which 1 of its 5 blocks keeps.";
+        assert!(said[2].ends_with(end), "{said:?}");
         let met = |it: usize| it < 2;
         assert!(tuning.around(0, 0, met)[0].starts_with("2 more settings"), "one met in the end");
         let others = tuning.others(0, 0, met);
