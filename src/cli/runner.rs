@@ -1,5 +1,6 @@
 //! Runs a plan against a target: block after block, each on disk before the next begins.
 
+mod books;
 pub(super) mod table;
 mod tuning;
 
@@ -18,16 +19,15 @@ use super::{
 };
 use crate::{
     clock::{self, Instant, Time},
-    controller::{Decision, Policy},
+    controller::Decision,
     engine::{self, BlockOutcome, BlockSpec, Ended},
-    measure::{Kind, WindowSummary},
+    measure::WindowSummary,
     plan::{BlockPlan, Plan},
     record::{
-        self, BlockEnd, BlockRecord, Directory, EncodedHistogram, Environment, Host, JournalRow,
-        Record, RecordError, SCHEMA_VERSION, SystemTime, WindowRow,
+        self, BlockEnd, BlockRecord, Directory, Environment, Host, JournalRow, Record,
+        SCHEMA_VERSION, SystemTime,
     },
     report,
-    rows::Generator,
     scenario::Source,
     target::{
         ServerInfo, Target, TargetError,
@@ -37,6 +37,7 @@ use crate::{
     verdict::{Judgement, Verdict},
 };
 
+use self::books::{Notebook, block_record, dead_letters};
 pub(super) use self::tuning::Search;
 
 /// How long the end of a run waits for the server to drop the schema.
@@ -392,8 +393,12 @@ impl<T: Target> Run<T> {
             super::unless_nobody_reads(printed.map_err(anyhow::Error::from))?;
             steering.teller = Some(Teller::default());
         }
-        self.follow(time, steering, signals).await?;
+        let steering = self.follow(time, steering, signals).await?;
         self.ended_when_told = signals.stop.is_cancelled();
+        if let Some(line) = steering.teller.and_then(|it| it.last_words()) {
+            let printed = self.progress.suspend(|| writeln!(anstream::stdout(), "{line}\n"));
+            super::unless_nobody_reads(printed.map_err(anyhow::Error::from))?;
+        }
         Ok(())
     }
 
@@ -628,43 +633,6 @@ impl<T: Target> Run<T> {
     }
 }
 
-/// Puts windows and decisions on disk as they come, and shows them.
-struct Notebook<'a> {
-    directory: &'a mut Directory,
-    progress: &'a Progress,
-    plan: &'a Plan,
-    /// The block, and its number.
-    place: (usize, &'a BlockPlan),
-    policy: Option<Policy>,
-    teller: Option<&'a mut Teller>,
-    /// The last of what could not be written.
-    lost: Option<RecordError>,
-}
-
-impl Notebook<'_> {
-    fn window(&mut self, window: &WindowSummary, decision: &Decision) {
-        let (number, block) = self.place;
-        let name = &self.plan.cells[block.cell].name;
-        let row = WindowRow::new(number, name, block.repetition, window);
-        self.lost = self.directory.append_window(&row).err().or(self.lost.take());
-        match self.policy {
-            None => self.progress.show(self.plan, block.cell, Some(window.rows_per_s())),
-            Some(policy) => {
-                self.note(&JournalRow::new((number, name), policy, Some(window), decision));
-                self.progress.show_decision(self.plan, block.cell, window, decision);
-                if let Some(line) = self.teller.as_mut().and_then(|it| it.take(window, decision)) {
-                    // Whoever would read it may be gone; the journal has it.
-                    drop(self.progress.suspend(|| writeln!(anstream::stdout(), "{line}")));
-                }
-            }
-        }
-    }
-
-    fn note(&mut self, row: &JournalRow) {
-        self.lost = self.directory.append_decision(row).err().or(self.lost.take());
-    }
-}
-
 /// Waits until `stop` was asked for and some time has passed.
 pub(super) async fn stopped_for(grace: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
@@ -673,80 +641,6 @@ pub(super) async fn stopped_for(grace: Duration, stop: &CancellationToken) {
 
 fn in_cell(error: TargetError, cell: &str) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("cell `{cell}`"))
-}
-
-fn block_record(
-    number: usize,
-    block: &BlockPlan,
-    started_at: String,
-    outcome: &BlockOutcome,
-) -> BlockRecord {
-    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let measurement = &outcome.measurement;
-    let difference = |count: fn(&crate::target::ServerSample) -> Option<u64>| {
-        let (before, after) = outcome.samples.as_ref()?;
-        Some(count(after)?.saturating_sub(count(before)?))
-    };
-    let latency = Kind::ALL.into_iter().filter_map(|kind| {
-        let histogram = measurement.histograms.of(kind);
-        (!histogram.is_empty())
-            .then(|| (kind.name().to_owned(), EncodedHistogram::encode(histogram)))
-    });
-    BlockRecord {
-        number,
-        cell: block.cell,
-        repetition: block.repetition,
-        started_at,
-        ended: match outcome.ended {
-            Ended::Done => BlockEnd::Done,
-            Ended::Stopped => BlockEnd::Stopped,
-            Ended::Failed => BlockEnd::Failed,
-            Ended::Abandoned => BlockEnd::Abandoned,
-        },
-        elapsed_ns: nanos(outcome.elapsed),
-        operations: measurement.operations,
-        operations_rolled_back: measurement.operations_rolled_back,
-        rows_confirmed: outcome.confirmed.row_count(),
-        rows_failed: outcome.rows_failed,
-        rows_in_doubt: outcome.in_doubt.row_count(),
-        verification: None,
-        verification_error: None,
-        pushed_back: measurement.pushed_back,
-        errors: measurement.errors.clone(),
-        error: outcome.error.as_ref().map(ToString::to_string),
-        never_started: outcome.never_started,
-        overloaded: outcome.overloaded,
-        client_cpu_ns: nanos(outcome.client_cpu),
-        rows_wait_ns: nanos(measurement.rows_wait),
-        windows: measurement.windows,
-        windows_client_bound: measurement.windows_client_bound,
-        wal_bytes: difference(|sample| Some(sample.wal_bytes)),
-        wal_full_page_images: difference(|sample| sample.wal_full_page_images),
-        checkpoints: difference(|sample| Some(sample.checkpoints)),
-        wait_events: outcome.wait_events.clone(),
-        latency: latency.collect(),
-    }
-}
-
-fn dead_letters(
-    number: usize,
-    cell: &str,
-    outcome: &BlockOutcome,
-    generator: &Generator,
-) -> Vec<serde_json::Value> {
-    let letter = |rejection: &engine::Rejection| {
-        let first = rejection.rows.first().map(|range| generator.name_of(range.start));
-        serde_json::json!({
-            "first": first,
-            "block": number,
-            "cell": cell,
-            "rows": rejection.rows,
-            "sqlstate": rejection.code,
-            "message": rejection.message,
-            "in_doubt": rejection.in_doubt,
-        })
-    };
-    outcome.rejections.iter().map(letter).collect()
 }
 
 /// Twelve characters that no two runs share: the time in base 36, then the process.

@@ -132,6 +132,8 @@ impl Watch {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Teller {
     last: Option<(Setting, &'static str)>,
+    /// How often the best setting was another one.
+    moves: u32,
     past: Duration,
     now: Duration,
 }
@@ -146,17 +148,34 @@ impl Teller {
     /// controller is about, is not what it was.
     pub(super) fn take(&mut self, window: &WindowSummary, decision: &Decision) -> Option<String> {
         self.now = self.past + window.start + window.length;
-        let now = (decision.incumbent, decision.state);
-        if self.last.replace(now) == Some(now) {
-            return None;
-        }
         let Decision { incumbent, state, reason, .. } = decision;
+        let before = self.last.replace((*incumbent, state));
+        let reason = match before {
+            None => "it goes on from here",
+            Some(_) if before == self.last => return None,
+            Some((setting, _)) => {
+                self.moves += u32::from(setting != *incumbent);
+                reason
+            }
+        };
         Some(format!(
             "{:7.1} s  {}  {} rows/s  {state}: {reason}",
             self.now.as_secs_f64(),
             incumbent.words(),
             number(window.rows_per_s().round()),
         ))
+    }
+
+    /// What came of it, if there was anything to tell.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let times = match self.moves {
+            0 => "its setting stayed".to_owned(),
+            1 => "its setting changed once".to_owned(),
+            times => format!("its setting changed {times} times"),
+        };
+        let (setting, _) = self.last?;
+        let (seconds, setting) = (self.now.as_secs_f64(), setting.words());
+        Some(format!("Followed for {seconds:.1} s: {times}; it ends with {setting}."))
     }
 }
 
@@ -193,6 +212,22 @@ mod tests {
         let mut endless = Watch::default();
         let decision = Decision::settle(HERE, "cruise", "test");
         assert!((1..100).all(|end_s| !endless.take(&window(end_s), &decision)));
+    }
+
+    #[test]
+    fn what_changed_is_told_once_and_counted() {
+        let mut teller = Teller::default();
+        assert_eq!(teller.last_words(), None);
+        let mut tell = |end_s: u64, incumbent: Setting, state: &'static str| {
+            teller.take(&window(end_s), &Decision::settle(incumbent, state, "why"))
+        };
+        let first = tell(1, HERE, "cruise").unwrap();
+        assert!(first.contains("100 x 4") && first.ends_with("it goes on from here"), "{first}");
+        assert_eq!(tell(2, HERE, "cruise"), None);
+        assert!(tell(3, HERE, "guard").unwrap().ends_with("guard: why"));
+        assert!(tell(4, THERE, "guard").unwrap().contains("200 x 4"));
+        let words = "Followed for 4.0 s: its setting changed once; it ends with 200 x 4.";
+        assert_eq!(teller.last_words().as_deref(), Some(words));
     }
 
     /// A controller that remembers when its windows ended.

@@ -10,7 +10,7 @@ use batchpilot::{
     engine::{self, BlockOutcome, BlockSpec, Ended},
     measure::WindowSummary,
     plan::{CellPlan, Role},
-    record::{self, Record},
+    record::{self, JournalRow, Record},
     target::{Target as _, postgres::PgTarget},
     verdict::{Judgement, Verdict},
 };
@@ -291,6 +291,7 @@ async fn following_goes_on_until_it_is_told_to_stop_and_leaves_a_complete_record
     let (answer, rest) = finished.stdout.split_once("Following; Ctrl-C ends it.\n").unwrap();
     assert!(answer.contains("Use multi_row with "), "{finished:?}");
     assert!(rest.contains(" rows/s  ") && rest.contains("VALID: "), "{finished:?}");
+    assert!(rest.contains("\nFollowed for "), "{finished:?}");
     let (record, _) = judged(&desk);
     let last = record.blocks.last().unwrap();
     assert!(record.complete && last.is_valid(), "{record:?}");
@@ -328,6 +329,35 @@ async fn following_starts_from_the_answer() {
     let count = decisions.count();
     let said = format!("follow: pilot agrees in {count} of {count} decisions");
     assert!(replayed.stdout.contains(&said), "{said} {replayed:?}");
+
+    // A directory above it is no record, and the one to name is said.
+    let mut replay = batchpilot();
+    replay.arg("replay").arg(desk.out());
+    let refused = ended(replay).await;
+    let said = "no record.json in it; expected the directory of a run, such as ";
+    let named = desk.only_run().display().to_string();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(said) && refused.stderr.contains(&named), "{refused:?}");
+}
+
+/// The clock of its server once started anew after 25 million rows: the change never came.
+#[tokio::test]
+async fn following_a_simulated_server_comes_to_its_change() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim/cores.toml");
+    let desk = Desk::new();
+    let mut command = batchpilot();
+    command.arg("tune").arg(&scenario).args(["--search", "8s", "--repetitions", "1"]);
+    command.args(["--follow", "180s", "--out"]).arg(desk.out());
+    let finished = ended(command).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let (record, _) = judged(&desk);
+    let block = record.blocks.last().unwrap();
+    assert!(25_000_000 < block.rows_confirmed, "this test shows nothing: {block:?}");
+    let journal = record::read_journal(&desk.only_run()).unwrap();
+    let follow: Vec<_> = journal.iter().filter(|it| it.cell == "follow").collect();
+    let is_retune = |it: &&JournalRow| it.state == "retune" && 150.0 <= it.at_s;
+    assert!(follow.iter().any(is_retune), "{:?}", follow.last());
+    assert!(finished.stdout.contains("\nFollowed for 1"), "{finished:?}");
 }
 
 /// In virtual time: the whole of it takes seconds, and chance comes from seeds alone.

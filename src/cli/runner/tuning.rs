@@ -322,22 +322,27 @@ impl<T: Target> Run<T> {
     }
 
     /// Goes on steering for some time, or until it is told to stop: that is how most of it ends, and
-    /// leaves a complete record.
+    /// leaves a complete record. Returns what steered.
     pub(super) async fn follow(
         &mut self,
         time: Duration,
         mut steering: Steering,
         signals: &Signals,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Steering> {
         let started = clock::now();
         steering.watch.rest = None;
-        steering.helm.search_is_over(self.answer()?);
+        steering.helm.search_is_over(self.answer()?.or(steering.watch.incumbent));
         steering.ends_when_told = true;
+        // A simulated table takes no disk, and the clock of its server starts anew with each block.
+        let (rows, most_s) = match self.record.plan.sim {
+            Some(_) => (None, f64::INFINITY),
+            None => (Some(FOLLOW_ROWS_MAX), FOLLOW_BLOCK_S),
+        };
         let mut repetition = 0;
         while clock::since(started) < time && !signals.stop.is_cancelled() {
             let left = time.saturating_sub(clock::since(started)).as_secs_f64();
-            let seconds = left.clamp(1.0, FOLLOW_BLOCK_S);
-            let stop = Stop { rows: Some(FOLLOW_ROWS_MAX), seconds: Some(seconds) };
+            let seconds = left.clamp(1.0, most_s);
+            let stop = Stop { rows, seconds: Some(seconds) };
             let number = self.record.plan.add_follow(repetition, stop);
             self.progress.add(&self.record.plan, number..number + 1);
             let block = self.record.plan.blocks[number];
@@ -349,7 +354,7 @@ impl<T: Target> Run<T> {
             }
             repetition += 1;
         }
-        Ok(())
+        Ok(steering)
     }
 }
 

@@ -254,8 +254,10 @@ impl Controller for Pilot {
         self.is_thorough = false;
         let answer = answer.map(|it| self.terrain.grid.nearest(it));
         let has_model = !matches!(self.step, Step::Survey { .. } | Step::Ramp { .. });
-        if let Some(answer) = answer.filter(|it| has_model && *it != self.home) {
+        if let Some(answer) = answer.filter(|_| has_model) {
             self.search_from(answer);
+            // It was measured beside what lies around it, for longer than any probe.
+            self.mode = Mode::Cruise;
             self.arrive();
         }
     }
