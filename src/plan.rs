@@ -90,6 +90,9 @@ pub struct CellPlan {
     pub pace: Pace,
     /// When a block ends.
     pub stop: Stop,
+    /// Seconds at a block's beginning that do not count: new sessions and an empty table are slower.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub warm_up_s: f64,
     /// The pool of sessions.
     pub pool: PoolSettings,
     /// What moves batch rows and workers, if anything does.
@@ -381,6 +384,7 @@ fn resolve_cell(
         on_error: cell.on_error.unwrap_or(on_error),
         pace: resolve_pace(key, cell.pace)?,
         stop: resolve_stop(key, cell, scenario)?,
+        warm_up_s: resolve_warm_up(key, cell, scenario, transaction)?,
         pool: resolve_pool(key, cell, scenario, (workers, workers_max, transaction), notes)?,
         controller,
     })
@@ -474,6 +478,36 @@ fn resolve_stop(key: &str, cell: &scenario::Cell, scenario: &Scenario) -> Result
         return Err(PlanError::new(format!("{key}.seconds"), problem));
     }
     Ok(Stop { rows: stop.rows, seconds: stop.seconds })
+}
+
+fn resolve_warm_up(
+    key: &str,
+    cell: &scenario::Cell,
+    scenario: &Scenario,
+    transaction: Transaction,
+) -> Result<f64, PlanError> {
+    let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
+    let Some(stop) = cell.stop.or(scenario.stop) else { return Ok(0.0) };
+    let Some(warm_up_s) = stop.warm_up_seconds else { return Ok(0.0) };
+    let refused = |problem: String| Err(PlanError::new(format!("{key}.warm_up_seconds"), problem));
+    match stop.seconds {
+        None => refused("needs `seconds`, of which it is a part".to_owned()),
+        Some(seconds) if !(0.0..seconds).contains(&warm_up_s) => refused(format!(
+            "{warm_up_s} is out of range; expected 0 to less than {seconds} seconds"
+        )),
+        Some(_) if cell.controller.is_some() && 0.0 < warm_up_s => {
+            refused("a controller sees its block from the start; remove the key".to_owned())
+        }
+        Some(_) if transaction == Transaction::Whole && 0.0 < warm_up_s => {
+            refused("one transaction a block is confirmed at its end, all of it".to_owned())
+        }
+        Some(_) => Ok(warm_up_s),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_none(seconds: &f64) -> bool {
+    *seconds <= 0.0
 }
 
 fn resolve_pool(
@@ -611,6 +645,18 @@ mod tests {
         ),
         (("stop = {}", ""), "stop", "needs `rows`, `seconds` or both", ("", "stop = {rows = 1}")),
         (("stop.rows = 0", ""), "stop.rows", "0 is out of range", ("stop.rows = 1", "")),
+        (
+            ("stop = {rows = 9, warm_up_seconds = 1.0}", ""),
+            "stop.warm_up_seconds",
+            "needs `seconds`",
+            ("stop = {seconds = 1.5, warm_up_seconds = 1.0}", ""),
+        ),
+        (
+            ("stop = {seconds = 1.5, warm_up_seconds = 1.5}", ""),
+            "stop.warm_up_seconds",
+            "1.5 is out of range; expected 0 to less than 1.5 seconds",
+            ("stop = {seconds = 1.5, warm_up_seconds = 0.0}", ""),
+        ),
         (("", "stop.rows = 0"), "cells[1].stop.rows", "0 is out", ("", "stop.rows = 1")),
         (
             ("", "stop.rows = 1_000_000_000_001"),

@@ -99,6 +99,7 @@ fn cell(first: Setting, seconds: f64) -> CellPlan {
         on_error: OnError::Collect,
         pace: Pace::Closed,
         stop: Stop { rows: None, seconds: Some(seconds) },
+        warm_up_s: 0.0,
         pool: PoolSettings {
             size_max: sessions,
             // Opening a session is no part of what the arena scores.

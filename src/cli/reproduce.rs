@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Reproduce) -> anyhow::Result<Exit> {
     let mut command = "reproduce".to_owned();
     if arguments.full {
         command.push_str(" --full");
-        scenario.stop = Some(Stop { rows: Some(ROWS), seconds: None });
+        scenario.stop = Some(Stop { rows: Some(ROWS), seconds: None, warm_up_seconds: None });
     }
     let is_bounded = !arguments.full && arguments.repetitions.is_none();
     let time_limit = is_bounded.then_some(TIME_LIMIT);

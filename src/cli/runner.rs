@@ -545,9 +545,9 @@ impl<T: Target> Run<T> {
             }
         };
         let error = outcome.error.clone();
-        let histograms = outcome.measurement.histograms.clone();
         let start = outcome.started.saturating_duration_since(self.created);
-        let mut entry = block_record(number, block, self.directory.utc_at(start), &outcome);
+        let started_at = self.directory.utc_at(start);
+        let (mut entry, histograms) = block_record(number, block, started_at, &outcome);
         let unread = match verified {
             Some(Ok(verification)) => {
                 entry.rows_confirmed += verification.in_doubt_present;

@@ -147,7 +147,7 @@ pub async fn run_block<T: Target>(
     on_window: &mut (dyn FnMut(&WindowSummary, &Decision) + Send),
 ) -> Result<BlockOutcome, TargetError> {
     let pool = open_pool(target, spec.cell).await?;
-    let outcome = run_on(target, spec, (pool, 0, Recorder::default()), controller, stop, on_window);
+    let outcome = run_on(target, spec, (pool, 0, recorder(spec.cell)), controller, stop, on_window);
     Ok(outcome.await)
 }
 
@@ -160,6 +160,18 @@ pub async fn run_stint<T: Target>(
 ) -> BlockOutcome {
     let with = (Arc::clone(stint.pool), stint.first_row, Recorder::keeping(stint.span));
     run_on(target, spec, with, &mut Fixed(spec.cell.setting()), stop, &mut |_, _| ()).await
+}
+
+/// Measures what counts of a block: all of it, or what comes after the warm-up.
+fn recorder(cell: &CellPlan) -> Recorder {
+    let [from, to] = [cell.warm_up_s, cell.stop.seconds.unwrap_or_default()];
+    match 0.0 < from && from < to {
+        true => Recorder::keeping(Span {
+            from: Duration::from_secs_f64(from),
+            to: Duration::from_secs_f64(to),
+        }),
+        false => Recorder::default(),
+    }
 }
 
 /// Opens the sessions of a cell, as many as its workers need at once, and makes them ready.

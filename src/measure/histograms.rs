@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::OperationSample;
+
 /// What a latency is of.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
@@ -82,6 +84,29 @@ impl Histograms {
         record(&mut self.of[kind as usize], latency);
     }
 
+    /// Records all latencies of an operation.
+    pub fn record_operation(&mut self, sample: &OperationSample) {
+        self.record(Kind::PoolWait, sample.pool_wait);
+        self.record(Kind::QueueWait, sample.queue_wait);
+        self.record(Kind::Encode, sample.encode);
+        if let Some(commit) = sample.commit {
+            self.record(Kind::Commit, commit);
+        }
+        self.record(Kind::Service, sample.service);
+        self.record(Kind::Response, sample.response);
+    }
+
+    /// Takes those of `other` of which there are none.
+    #[must_use]
+    pub fn or(mut self, other: &Histograms) -> Histograms {
+        for (own, others) in self.of.iter_mut().zip(&other.of) {
+            if own.is_empty() {
+                own.clone_from(others);
+            }
+        }
+        self
+    }
+
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Histograms) {
         for (sum, part) in self.of.iter_mut().zip(&other.of) {
@@ -96,7 +121,7 @@ impl Histograms {
 }
 
 /// Records one latency in a histogram; more than an hour counts as an hour.
-pub(super) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+fn record(histogram: &mut Histogram<u64>, latency: Duration) {
     let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min(HIGHEST_NS);
     histogram.record(nanos).expect("a histogram grows up to an hour");
 }

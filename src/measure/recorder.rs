@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hdrhistogram::Histogram;
-
-use super::{Activity, Histograms, Kind, WindowSummary, histograms};
+use super::{Activity, Histograms, Kind, WindowSummary};
 
 /// One operation that ended well.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +41,15 @@ pub struct Span {
 /// What was measured in a [`Span`].
 #[derive(Clone, Debug)]
 pub struct Kept {
+    /// From where to where it goes.
+    pub span: Span,
     /// Rows of the operations in it; of one that began before it or ended after it, the part that its
     /// time in the span is of its latency. Counted whole, a few long operations that all began with
     /// the block would make a step of what is a slope.
     pub rows: f64,
-    /// Service latencies of those, and of the ones that ended after it: left out, a stall that
-    /// outlasts the span would not show.
-    pub service: Histogram<u64>,
+    /// Latencies of those, and of the ones that ended after it: left out, a stall that outlasts the
+    /// span would not show. A COMMIT that belongs to no single operation is not among them.
+    pub histograms: Histograms,
 }
 
 /// What a block measured.
@@ -110,7 +110,6 @@ pub struct Recorder {
     window_epoch: u64,
     /// Operations that the window waits for; more than there can be if it waits for none.
     operations_wanted: u64,
-    span: Option<Span>,
     total: Measurement,
 }
 
@@ -139,7 +138,6 @@ impl Default for Recorder {
             window_start: Duration::ZERO,
             window_epoch: 0,
             operations_wanted: u64::MAX,
-            span: None,
             total: Measurement::default(),
         }
     }
@@ -148,19 +146,20 @@ impl Default for Recorder {
 impl Recorder {
     /// Creates a recorder that measures a part of the block on its own, too.
     pub fn keeping(span: Span) -> Recorder {
-        let kept = Some(Kept { rows: 0.0, service: Histograms::empty() });
+        let kept = Some(Kept { span, rows: 0.0, histograms: Histograms::default() });
         let total = Measurement { kept, ..Measurement::default() };
-        Recorder { span: Some(span), total, ..Recorder::default() }
+        Recorder { total, ..Recorder::default() }
     }
 
     /// Takes an operation that ended well, so long after the block's start, into the part that
     /// counts, if it belongs there. It was recorded before.
     pub fn keep(&mut self, sample: &OperationSample, at: Duration) {
-        let Some((span, kept)) = self.span.zip(self.total.kept.as_mut()) else { return };
+        let Some(kept) = self.total.kept.as_mut() else { return };
+        let span = kept.span;
         if at < span.from {
             return;
         }
-        histograms::record(&mut kept.service, sample.service);
+        kept.histograms.record_operation(sample);
         let began = at.saturating_sub(sample.service).max(span.from);
         let within = at.min(span.to).saturating_sub(began);
         let service = sample.service.as_secs_f64();
@@ -171,15 +170,7 @@ impl Recorder {
     /// Takes in an operation that ended well. Returns whether it is the last of those that the window
     /// waits for.
     pub fn record(&mut self, sample: &OperationSample) -> bool {
-        let histograms = &mut self.window_histograms;
-        histograms.record(Kind::PoolWait, sample.pool_wait);
-        histograms.record(Kind::QueueWait, sample.queue_wait);
-        histograms.record(Kind::Encode, sample.encode);
-        if let Some(commit) = sample.commit {
-            histograms.record(Kind::Commit, commit);
-        }
-        histograms.record(Kind::Service, sample.service);
-        histograms.record(Kind::Response, sample.response);
+        self.window_histograms.record_operation(sample);
         self.window.operations += 1;
         self.window.rows += sample.rows;
         self.window.rows_wait += sample.rows_wait;
@@ -393,12 +384,13 @@ mod tests {
         recorder.roll(&roll(5_000, 0));
         let measurement = recorder.finish();
         let kept = measurement.kept.unwrap();
-        assert_eq!((measurement.rows, kept.service.len()), (50, 4));
+        let service = kept.histograms.of(Kind::Service);
+        assert_eq!((measurement.rows, service.len()), (50, 4));
         assert!(
             (kept.rows - 20.0).abs() < 1e-9,
             "one of 2 ms before, two within, one of 4 s after"
         );
-        assert!(3_990_000_000 < kept.service.max() && 1_990_000 < kept.service.min());
+        assert!(3_990_000_000 < service.max() && 1_990_000 < service.min());
     }
 
     /// Blocks begin with all workers at once: with whole operations, 1.02 s each would count for as

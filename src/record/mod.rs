@@ -90,6 +90,9 @@ pub struct BlockRecord {
     pub ended: BlockEnd,
     /// From the first start to the last confirmation, in nanoseconds.
     pub elapsed_ns: u64,
+    /// The part that counts, where a warm-up does not: rate and latencies are of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<Steady>,
     /// Operations that ended well.
     pub operations: u64,
     /// Operations among them whose transaction was rolled back later: they are in windows and
@@ -139,13 +142,23 @@ pub struct BlockRecord {
     pub latency: BTreeMap<String, EncodedHistogram>,
 }
 
+/// What a block did after its warm-up.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Steady {
+    /// Rows; of an operation that began before it or ended after it, the part that its time in it is
+    /// of its latency.
+    pub rows: f64,
+    /// Its length in nanoseconds, at least 1.
+    pub elapsed_ns: u64,
+}
+
 impl BlockRecord {
     /// Returns rows a second, or 0 if nothing was confirmed.
     pub fn rows_per_s(&self) -> f64 {
-        if self.elapsed_ns == 0 {
-            0.0
-        } else {
-            self.rows_confirmed as f64 * 1e9 / self.elapsed_ns as f64
+        match self.steady {
+            Some(Steady { rows, elapsed_ns }) => rows * 1e9 / elapsed_ns as f64,
+            None if self.elapsed_ns == 0 => 0.0,
+            None => self.rows_confirmed as f64 * 1e9 / self.elapsed_ns as f64,
         }
     }
 

@@ -212,6 +212,10 @@ pub struct Stop {
     pub rows: Option<u64>,
     /// After this many seconds; operations in flight end first.
     pub seconds: Option<f64>,
+    /// Of these the first ones that do not count: new sessions and an empty table are slower. What
+    /// happens in them is inserted and read back, but is neither in rows/s nor in latencies. Default:
+    /// 0.
+    pub warm_up_seconds: Option<f64>,
 }
 
 /// The pool of sessions.

@@ -1,6 +1,6 @@
 //! The verdict in sentences: what holds, what is best, why it differs, what to doubt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CellVerdict, Outcome};
 use crate::{
@@ -368,6 +368,7 @@ pub(super) fn caveats(record: &Record, cells: &[CellVerdict]) -> Vec<String> {
     if is_real {
         sentences.extend(disturbances(record));
     }
+    sentences.extend(warm_ups(record));
     sentences.extend(short_blocks(record, cells));
     for cell in cells {
         sentences.extend(losses_of(record, cell));
@@ -425,6 +426,45 @@ fn client_share(record: &Record, cells: &[CellVerdict]) -> Option<String> {
             all.join("; ")
         )
     })
+}
+
+/// What of which blocks does not count, and which ended before that.
+fn warm_ups(record: &Record) -> Vec<String> {
+    let has_one = |block: &&BlockRecord| 0.0 < record.cell_of(block).warm_up_s;
+    let blocks = record.blocks.iter().filter(has_one);
+    let (outlasted, ended): (Vec<&BlockRecord>, Vec<&BlockRecord>) =
+        blocks.partition(|it| it.steady.is_some());
+    let lengths = || outlasted.iter().map(|it| record.cell_of(it).warm_up_s);
+    let mut sentences = Vec::new();
+    if let (Some(least), Some(most)) = (lengths().reduce(f64::min), lengths().reduce(f64::max)) {
+        let span = match least < most {
+            true => format!("{} to {}", number(least), number(most)),
+            false => number(least),
+        };
+        let of = match &record.plan.tuning {
+            Some(_) => "each block after the search".to_owned(),
+            None => format!("each block of {}", names(record, &outlasted)),
+        };
+        sentences.push(format!(
+            "Warm-up: the first {span} s of {of} were inserted and read back, and are in no rate and no \
+             latency."
+        ));
+    }
+    if !ended.is_empty() {
+        sentences.push(format!(
+            "Blocks that ended before their warm-up, or of which rows were rolled back, count from their \
+             start: {}.",
+            names(record, &ended)
+        ));
+    }
+    sentences
+}
+
+/// The cells of blocks, each once.
+fn names(record: &Record, blocks: &[&BlockRecord]) -> String {
+    let cells: BTreeSet<usize> = blocks.iter().map(|it| it.cell).collect();
+    let names: Vec<&str> = cells.into_iter().map(|it| &*record.plan.cells[it].name).collect();
+    names.join("; ")
 }
 
 /// Blocks that ended by their time before all rows of the plan were in, and blocks too short to say

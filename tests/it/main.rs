@@ -31,4 +31,5 @@ mod tidy;
 mod tune;
 mod tune_bad_days;
 mod verdict;
+mod warm_up;
 mod wire;

@@ -161,6 +161,7 @@ fn block(plan: &Plan, number: usize, random: &mut Pcg64Mcg) -> BlockRecord {
         started_at: "2026-11-22T13:05:10.000Z".to_owned(),
         ended: BlockEnd::Done,
         elapsed_ns: (rows as f64 / rate * 1e9) as u64,
+        steady: None,
         operations,
         operations_rolled_back: 0,
         rows_confirmed: rows,

@@ -73,6 +73,7 @@ fn cell(batch_rows: u64, workers: u32) -> CellPlan {
         on_error: OnError::FailFast,
         pace: Pace::Closed,
         stop: Stop { rows: Some(10_000), seconds: None },
+        warm_up_s: 0.0,
         pool: PoolSettings {
             size_max: workers,
             idle_min: workers,

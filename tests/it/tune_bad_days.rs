@@ -124,8 +124,7 @@ async fn a_rematch_counts_in_the_ratios() {
     let tuned = tune(sim, Policy::Pilot, &["--search", "5s", "--repetitions", "2"]).await;
     let tuning = tuned.verdict.tuning.as_ref().unwrap();
     let repetitions = |cell| -> BTreeSet<u32> {
-        let blocks = tuned.record.blocks.iter().filter(|it| it.cell == cell);
-        blocks.map(|it| it.repetition).collect()
+        tuned.record.valid_blocks_of(cell).map(|it| it.repetition).collect()
     };
     let best = repetitions(tuning.best.unwrap());
     let mut met_again = 0;

@@ -335,7 +335,7 @@ fn two_digits_above(value: f64) -> f64 {
 fn row(block: &lane::Block, timing: Timing) -> PairRow<'static> {
     let measurement = &block.outcome.measurement;
     let kept = measurement.kept.as_ref().expect("blocks of a check keep a part");
-    let quantile = |quantile: f64| kept.service.value_at_quantile(quantile);
+    let quantile = |quantile: f64| kept.histograms.of(Kind::Service).value_at_quantile(quantile);
     let seconds = timing.kept().as_secs_f64();
     PairRow {
         cell: "",
@@ -350,7 +350,7 @@ fn row(block: &lane::Block, timing: Timing) -> PairRow<'static> {
         service_ns_p50: quantile(0.5),
         service_ns_p95: quantile(0.95),
         service_ns_p99: quantile(0.99),
-        service_ns_max: kept.service.max(),
+        service_ns_max: kept.histograms.of(Kind::Service).max(),
         steal: block.steal,
         windows: measurement.windows,
         windows_client_bound: measurement.windows_client_bound,

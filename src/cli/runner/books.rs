@@ -7,10 +7,11 @@ use crate::{
     cli::{progress::Progress, steering::Teller},
     controller::{Decision, Policy},
     engine::{self, BlockOutcome, Ended},
-    measure::{Kind, WindowSummary},
+    measure::{Histograms, Kind, WindowSummary},
     plan::{BlockPlan, Plan},
     record::{
-        BlockEnd, BlockRecord, Directory, EncodedHistogram, JournalRow, RecordError, WindowRow,
+        BlockEnd, BlockRecord, Directory, EncodedHistogram, JournalRow, RecordError, Steady,
+        WindowRow,
     },
     rows::Generator,
 };
@@ -52,25 +53,25 @@ impl Notebook<'_> {
     }
 }
 
-/// Returns what a block came to, but for the rows that were read back.
+/// Returns what a block came to, but for the rows that were read back, and the latencies that count.
 pub(super) fn block_record(
     number: usize,
     block: &BlockPlan,
     started_at: String,
     outcome: &BlockOutcome,
-) -> BlockRecord {
-    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+) -> (BlockRecord, Histograms) {
     let measurement = &outcome.measurement;
     let difference = |count: fn(&crate::target::ServerSample) -> Option<u64>| {
         let (before, after) = outcome.samples.as_ref()?;
         Some(count(after)?.saturating_sub(count(before)?))
     };
+    let (steady, histograms) = counted(outcome);
     let latency = Kind::ALL.into_iter().filter_map(|kind| {
-        let histogram = measurement.histograms.of(kind);
+        let histogram = histograms.of(kind);
         (!histogram.is_empty())
             .then(|| (kind.name().to_owned(), EncodedHistogram::encode(histogram)))
     });
-    BlockRecord {
+    let record = BlockRecord {
         number,
         cell: block.cell,
         repetition: block.repetition,
@@ -82,6 +83,7 @@ pub(super) fn block_record(
             Ended::Abandoned => BlockEnd::Abandoned,
         },
         elapsed_ns: nanos(outcome.elapsed),
+        steady,
         operations: measurement.operations,
         operations_rolled_back: measurement.operations_rolled_back,
         rows_confirmed: outcome.confirmed.row_count(),
@@ -103,7 +105,27 @@ pub(super) fn block_record(
         checkpoints: difference(|sample| Some(sample.checkpoints)),
         wait_events: outcome.wait_events.clone(),
         latency: latency.collect(),
+    };
+    (record, histograms)
+}
+
+/// What came after the warm-up, if there was one and the block outlasted it, and the latencies that count.
+/// Where rows were rolled back later, nobody knows which: all of the block counts.
+fn counted(outcome: &BlockOutcome) -> (Option<Steady>, Histograms) {
+    let measurement = &outcome.measurement;
+    let all = &measurement.histograms;
+    let Some(kept) = &measurement.kept else { return (None, all.clone()) };
+    let length = outcome.elapsed.min(kept.span.to).saturating_sub(kept.span.from);
+    if length.is_zero() || 0 < measurement.operations_rolled_back {
+        return (None, all.clone());
     }
+    let steady = Steady { rows: kept.rows, elapsed_ns: nanos(length) };
+    // COMMITs of several operations are not told apart by their time.
+    (Some(steady), kept.histograms.clone().or(all))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Returns a line for each rows that the server did not take, as dead_letters.jsonl has them.
