@@ -123,7 +123,7 @@ fn plan_row(cell: &CellPlan) -> Vec<Cell> {
         Cell::new(settings::transaction(cell.transaction)),
         right(format!("{}..{}", cell.pool.idle_min, cell.pool.size_max)),
         Cell::new(settings::pace(cell.pace)),
-        Cell::new(settings::stop(cell.stop)),
+        Cell::new(settings::stop(cell)),
     ]
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn differing(cell: &CellPlan, other: &CellPlan) -> Vec<String> {
         (cell.returning != other.returning, is_or_not(cell.returning, "returning")),
         (cell.prepared != other.prepared, is_or_not(cell.prepared, "prepared")),
         (cell.pace != other.pace, pace(cell.pace)),
-        (cell.stop != other.stop, stop(cell.stop)),
+        (stop(cell) != stop(other), stop(cell)),
         (
             cell.on_error != other.on_error,
             match cell.on_error {
@@ -81,7 +81,16 @@ pub(crate) fn pace(pace: Pace) -> String {
     }
 }
 
-pub(crate) fn stop(stop: Stop) -> String {
+/// When a block ends, and what of it does not count.
+pub(crate) fn stop(cell: &CellPlan) -> String {
+    let warm_up = match cell.warm_up_s {
+        seconds if 0.0 < seconds => format!(" ({} s warm-up)", number(seconds)),
+        _ => String::new(),
+    };
+    ends(cell.stop) + &warm_up
+}
+
+fn ends(stop: Stop) -> String {
     let rows = stop.rows.map(|rows| format!("{} rows", number(rows as f64)));
     let seconds = stop.seconds.map(|seconds| format!("{} s", number(seconds)));
     let ends: Vec<String> = rows.into_iter().chain(seconds).collect();
@@ -105,7 +114,7 @@ mod tests {
             assert_eq!(transaction(value), name);
         }
         let both = Stop { rows: Some(100_000), seconds: Some(1.5) };
-        assert_eq!(stop(both), "100,000 rows or 1.50 s");
+        assert_eq!(ends(both), "100,000 rows or 1.50 s");
         assert_eq!(pace(Pace::Closed), "closed loop");
     }
 }

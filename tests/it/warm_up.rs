@@ -9,10 +9,13 @@ use crate::support::{Desk, database, ended};
 
 const CELL: &str = "[[cells]]\nname = \"one\"\nstrategy = \"copy_binary\"\nworkers = 2\n";
 
+fn scenario(server: &str, stop: &str) -> String {
+    format!("name = \"warm-up\"\nrepetitions = 2\nstop = {stop}\n{server}{CELL}")
+}
+
 async fn run(server: &str, stop: &str, arguments: &[String]) -> (Record, String) {
     let desk = Desk::new();
-    let text = format!("name = \"warm-up\"\nrepetitions = 2\nstop = {stop}\n{server}{CELL}");
-    let mut command = desk.run(&text);
+    let mut command = desk.run(&scenario(server, stop));
     command.args(arguments);
     let finished = ended(command).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
@@ -43,6 +46,16 @@ async fn what_comes_after_the_warm_up_counts() {
         };
         assert!(1.5 * p50(whole) < p50(second), "{} and {}", p50(whole), p50(second));
     }
+}
+
+#[tokio::test]
+async fn the_plan_says_what_does_not_count() {
+    let desk = Desk::new();
+    let stop = "{ seconds = 4.0, warm_up_seconds = 2.0 }";
+    let mut command = desk.run(&scenario("[sim]\nseed = 5\n", stop));
+    command.arg("--check");
+    let finished = ended(command).await;
+    assert!(finished.stdout.contains("4 s (2 s warm-up)"), "{finished:?}");
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ pub(super) fn setup(record: &Record) -> Vec<SettingRow<'_>> {
         returning: yes(cell.returning),
         prepared: yes(cell.prepared),
         pace: settings::pace(cell.pace),
-        stop: settings::stop(cell.stop),
+        stop: settings::stop(cell),
     });
     rows.collect()
 }
