@@ -190,7 +190,8 @@ fn judged(desk: &Desk) -> (Record, Verdict) {
 #[tokio::test]
 async fn what_was_found_is_measured_again_and_recommended() {
     let arguments = ["--strategy", "multi_row,copy_binary", "--search", "6s", "--workers", "1-4"];
-    let (desk, finished) = tune(&[&arguments[..], &["--repetitions", "2"]].concat()).await;
+    let arguments = [&arguments[..], &["--batch-rows", "500-2000", "--repetitions", "2"]].concat();
+    let (desk, finished) = tune(&arguments).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
     assert!(finished.stdout.starts_with("VALID: "), "{finished:?}");
     let (record, verdict) = judged(&desk);
