@@ -91,7 +91,7 @@ pub struct CellPlan {
     /// When a block ends.
     pub stop: Stop,
     /// Seconds at a block's beginning that do not count: new sessions and an empty table are slower.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub warm_up_s: f64,
     /// The pool of sessions.
     pub pool: PoolSettings,
@@ -110,6 +110,13 @@ pub enum Transaction {
     Every(u32),
     /// One transaction around all that a worker does in a block.
     Whole,
+}
+
+impl Transaction {
+    /// Whether rows are confirmed before a block's end, so that a part of it can count alone.
+    pub fn confirms_as_it_goes(self) -> bool {
+        self != Transaction::Whole
+    }
 }
 
 /// Closed or open loop.
@@ -371,6 +378,7 @@ fn resolve_cell(
         None => resolve_batch(key, cell, carrier, notes)?,
     };
     let workers = start.map_or(workers, |start| start.workers);
+    let (stop, warm_up_s) = resolve_stop(key, cell, scenario, transaction)?;
     let workers_max = controller.map_or(workers, |it| it.bounds.workers().1);
     let on_error = if controller.is_some() { OnError::Collect } else { OnError::default() };
     Ok(CellPlan {
@@ -383,8 +391,8 @@ fn resolve_cell(
         prepared: cell.prepared.unwrap_or(true),
         on_error: cell.on_error.unwrap_or(on_error),
         pace: resolve_pace(key, cell.pace)?,
-        stop: resolve_stop(key, cell, scenario)?,
-        warm_up_s: resolve_warm_up(key, cell, scenario, transaction)?,
+        stop,
+        warm_up_s,
         pool: resolve_pool(key, cell, scenario, (workers, workers_max, transaction), notes)?,
         controller,
     })
@@ -455,15 +463,22 @@ fn resolve_pace(key: &str, pace: Option<scenario::Pace>) -> Result<Pace, PlanErr
     Ok(Pace::Open { rate: pace.rate, arrival: pace.arrival.unwrap_or_default(), queue_max })
 }
 
-fn resolve_stop(key: &str, cell: &scenario::Cell, scenario: &Scenario) -> Result<Stop, PlanError> {
+/// When a block ends, and how many seconds of it do not count.
+fn resolve_stop(
+    key: &str,
+    cell: &scenario::Cell,
+    scenario: &Scenario,
+    transaction: Transaction,
+) -> Result<(Stop, f64), PlanError> {
     let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
     let Some(stop) = cell.stop.or(scenario.stop) else {
-        return Ok(match cell.controller {
+        let stop = match cell.controller {
             // The end of the file, which is known once it was looked through.
             None if scenario.rows.csv.is_some() => Stop { rows: None, seconds: None },
             None => Stop { rows: Some(100_000), seconds: None },
             Some(_) => Stop { rows: None, seconds: Some(20.0) },
-        });
+        };
+        return Ok((stop, 0.0));
     };
     if stop.rows.is_none() && stop.seconds.is_none() {
         return Err(PlanError::new(key, "needs `rows`, `seconds` or both"));
@@ -477,17 +492,17 @@ fn resolve_stop(key: &str, cell: &scenario::Cell, scenario: &Scenario) -> Result
         let problem = format!("{seconds} is out of range; expected 0.05 to {SECONDS_MAX} seconds");
         return Err(PlanError::new(format!("{key}.seconds"), problem));
     }
-    Ok(Stop { rows: stop.rows, seconds: stop.seconds })
+    let warm_up_s = resolve_warm_up(&key, stop, cell.controller.is_some(), transaction)?;
+    Ok((Stop { rows: stop.rows, seconds: stop.seconds }, warm_up_s))
 }
 
+/// Seconds of a block that do not count, of what ends it.
 fn resolve_warm_up(
     key: &str,
-    cell: &scenario::Cell,
-    scenario: &Scenario,
+    stop: scenario::Stop,
+    is_steered: bool,
     transaction: Transaction,
 ) -> Result<f64, PlanError> {
-    let key = if cell.stop.is_some() { format!("{key}.stop") } else { "stop".to_owned() };
-    let Some(stop) = cell.stop.or(scenario.stop) else { return Ok(0.0) };
     let Some(warm_up_s) = stop.warm_up_seconds else { return Ok(0.0) };
     let refused = |problem: String| Err(PlanError::new(format!("{key}.warm_up_seconds"), problem));
     match stop.seconds {
@@ -495,10 +510,10 @@ fn resolve_warm_up(
         Some(seconds) if !(0.0..seconds).contains(&warm_up_s) => refused(format!(
             "{warm_up_s} is out of range; expected 0 to less than {seconds} seconds"
         )),
-        Some(_) if cell.controller.is_some() && 0.0 < warm_up_s => {
+        Some(_) if is_steered && 0.0 < warm_up_s => {
             refused("a controller sees its block from the start; remove the key".to_owned())
         }
-        Some(_) if transaction == Transaction::Whole && 0.0 < warm_up_s => {
+        Some(_) if !transaction.confirms_as_it_goes() && 0.0 < warm_up_s => {
             refused("one transaction a block is confirmed at its end, all of it".to_owned())
         }
         Some(_) => Ok(warm_up_s),
@@ -506,7 +521,7 @@ fn resolve_warm_up(
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-fn is_none(seconds: &f64) -> bool {
+fn is_zero(seconds: &f64) -> bool {
     *seconds <= 0.0
 }
 

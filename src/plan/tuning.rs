@@ -7,7 +7,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use super::{BlockPlan, CellPlan, OnError, Plan, Setting, Stop, Transaction, block_seed};
+use super::{BlockPlan, CellPlan, OnError, Plan, Setting, Stop, block_seed};
 use crate::strategy::Strategy;
 
 /// Part of a block after the search that does not count. Of 108 blocks of 1 s the first quarter gave 25 to
@@ -217,10 +217,9 @@ fn contender(search: &CellPlan, setting: Setting, stop: Stop) -> CellPlan {
         }
         other => other,
     };
-    let warm_up_s = match (search.transaction, stop.seconds) {
-        // Confirmed at the block's end, all of it.
-        (Transaction::Whole, _) => 0.0,
-        (_, seconds) => WARM_UP_SHARE * seconds.unwrap_or_default(),
+    let warm_up_s = match stop.seconds {
+        Some(seconds) if search.transaction.confirms_as_it_goes() => WARM_UP_SHARE * seconds,
+        _ => 0.0,
     };
     let mut pool = search.pool;
     (pool.size_max, pool.idle_min) = (workers, workers);

@@ -452,8 +452,8 @@ fn warm_ups(record: &Record) -> Vec<String> {
     }
     if !ended.is_empty() {
         sentences.push(format!(
-            "Blocks that ended before their warm-up, or of which rows were rolled back, count from their \
-             start: {}.",
+            "Blocks that inserted nothing after their warm-up, or of which rows were rolled back, count \
+             from their start: {}.",
             names(record, &ended)
         ));
     }

@@ -110,13 +110,14 @@ pub(super) fn block_record(
 }
 
 /// What came after the warm-up, if there was one and the block outlasted it, and the latencies that count.
-/// Where rows were rolled back later, nobody knows which: all of the block counts.
+/// Where rows were rolled back later, nobody knows which; and where nothing came after the warm-up, that
+/// is no rate: all of the block counts.
 fn counted(outcome: &BlockOutcome) -> (Option<Steady>, Histograms) {
     let measurement = &outcome.measurement;
     let all = &measurement.histograms;
     let Some(kept) = &measurement.kept else { return (None, all.clone()) };
     let length = outcome.elapsed.min(kept.span.to).saturating_sub(kept.span.from);
-    if length.is_zero() || 0 < measurement.operations_rolled_back {
+    if length.is_zero() || kept.rows <= 0.0 || 0 < measurement.operations_rolled_back {
         return (None, all.clone());
     }
     let steady = Steady { rows: kept.rows, elapsed_ns: nanos(length) };
@@ -128,7 +129,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Returns a line for each rows that the server did not take, as dead_letters.jsonl has them.
+/// Returns a line of dead_letters.jsonl for each operation that the server rejected.
 pub(super) fn dead_letters(
     number: usize,
     cell: &str,
