@@ -69,6 +69,24 @@ async fn a_block_that_ends_before_its_warm_up_counts_from_its_start() {
     assert!(said.contains("count from their start: one."), "{said}");
 }
 
+/// The server goes in the second before the warm-up's end, and does not come back: no rate is 0.
+#[tokio::test]
+async fn a_block_that_inserts_nothing_after_its_warm_up_counts_from_its_start() {
+    let gone = "[sim]\nseed = 5\n[sim.errors]\nrestart = { at_s = 1.0, lasting_s = 60.0 }\n";
+    let cell = format!("{CELL}on_error = \"collect\"\n");
+    let desk = Desk::new();
+    let stop = "{ seconds = 4.0, warm_up_seconds = 2.0 }";
+    let toml = format!("name = \"gone\"\nrepetitions = 2\nstop = {stop}\n{gone}{cell}");
+    let finished = ended(desk.run(&toml)).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let record = record::read(&desk.only_run()).unwrap();
+    for block in &record.blocks {
+        assert!(block.steady.is_none() && 0.0 < block.rows_per_s(), "{block:?}");
+        assert_eq!(block.latency_of(Kind::Service).len(), block.operations);
+    }
+    assert!(finished.stdout.contains("count from their start: one."), "{finished:?}");
+}
+
 #[tokio::test]
 async fn rows_of_the_warm_up_are_read_back_too() {
     let place = database().await;
