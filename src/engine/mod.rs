@@ -55,7 +55,8 @@ pub struct BlockOutcome {
     pub measurement: Measurement,
     /// When the clock started.
     pub started: Instant,
-    /// From the first start to the last confirmation.
+    /// From the first start to the last confirmation, or to the end of the block's time where that ended
+    /// it: a server that went before is silent for the rest of it.
     pub elapsed: Duration,
     /// Rows that the server confirmed.
     pub confirmed: RowSet,
@@ -451,8 +452,8 @@ async fn finish<P: Pool>(
     let shared = Arc::into_inner(shared).expect("all workers have ended");
     let now = clock::since(shared.started);
     let end = shared.deadline.map_or(now, |deadline| deadline.min(now));
-    let never_started =
-        if shared.supply.is_exhausted() { 0 } else { shared.pacer.never_started(end) };
+    let has_rows_left = !shared.supply.is_exhausted();
+    let never_started = if has_rows_left { shared.pacer.never_started(end) } else { 0 };
     shared.pool.close().await;
     let ledger = shared.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     let recorder = shared.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -465,10 +466,14 @@ async fn finish<P: Pool>(
         _ if stopped => Ended::Stopped,
         _ => Ended::Done,
     };
+    let elapsed = match shared.deadline {
+        Some(_) if ended == Ended::Done && has_rows_left => ledger.last_end.max(end),
+        _ => ledger.last_end,
+    };
     BlockOutcome {
         measurement: recorder.finish(),
         started: shared.started,
-        elapsed: ledger.last_end,
+        elapsed,
         confirmed: ledger.confirmed,
         in_doubt: ledger.in_doubt,
         rows_failed: ledger.rows_failed,

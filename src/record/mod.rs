@@ -88,7 +88,8 @@ pub struct BlockRecord {
     pub started_at: String,
     /// How it ended.
     pub ended: BlockEnd,
-    /// From the first start to the last confirmation, in nanoseconds.
+    /// From the first start to the last confirmation, or to the end of the block's time where that ended
+    /// it, in nanoseconds.
     pub elapsed_ns: u64,
     /// The part that counts, where a warm-up does not: rate and latencies are of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,8 @@ use batchpilot::{
 
 use crate::support::{Desk, database, ended};
 
-const CELL: &str = "[[cells]]\nname = \"one\"\nstrategy = \"copy_binary\"\nworkers = 2\n";
+const CELL: &str = "[[cells]]\nname = \"one\"\nstrategy = \"copy_binary\"\nworkers = 2\n\
+                    on_error = \"collect\"\n";
 
 fn scenario(server: &str, stop: &str) -> String {
     format!("name = \"warm-up\"\nrepetitions = 2\nstop = {stop}\n{server}{CELL}")
@@ -58,33 +59,22 @@ async fn the_plan_says_what_does_not_count() {
     assert!(finished.stdout.contains("4 s (2 s warm-up)"), "{finished:?}");
 }
 
+/// By its rows, and as the server goes before the warm-up's end and does not come back: no rate is 0, and
+/// while the server is away the block's time goes on.
 #[tokio::test]
-async fn a_block_that_ends_before_its_warm_up_counts_from_its_start() {
-    let stop = "{ rows = 3_000, seconds = 4.0, warm_up_seconds = 2.0 }";
-    let (record, said) = run("[sim]\nseed = 5\n", stop, &[]).await;
-    for block in &record.blocks {
-        assert!(block.steady.is_none() && 0.0 < block.rows_per_s(), "{block:?}");
-        assert_eq!(block.latency_of(Kind::Service).len(), block.operations);
-    }
-    assert!(said.contains("count from their start: one."), "{said}");
-}
-
-/// The server goes in the second before the warm-up's end, and does not come back: no rate is 0.
-#[tokio::test]
-async fn a_block_that_inserts_nothing_after_its_warm_up_counts_from_its_start() {
+async fn a_block_without_rows_after_its_warm_up_counts_from_its_start() {
     let gone = "[sim]\nseed = 5\n[sim.errors]\nrestart = { at_s = 1.0, lasting_s = 60.0 }\n";
-    let cell = format!("{CELL}on_error = \"collect\"\n");
-    let desk = Desk::new();
-    let stop = "{ seconds = 4.0, warm_up_seconds = 2.0 }";
-    let toml = format!("name = \"gone\"\nrepetitions = 2\nstop = {stop}\n{gone}{cell}");
-    let finished = ended(desk.run(&toml)).await;
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let record = record::read(&desk.only_run()).unwrap();
-    for block in &record.blocks {
-        assert!(block.steady.is_none() && 0.0 < block.rows_per_s(), "{block:?}");
-        assert_eq!(block.latency_of(Kind::Service).len(), block.operations);
+    let by_rows = "{ rows = 3_000, seconds = 4.0, warm_up_seconds = 2.0 }";
+    let by_time = "{ seconds = 4.0, warm_up_seconds = 2.0 }";
+    for (server, stop, is_gone) in [("[sim]\nseed = 5\n", by_rows, false), (gone, by_time, true)] {
+        let (record, said) = run(server, stop, &[]).await;
+        for block in &record.blocks {
+            assert!(block.steady.is_none() && 0.0 < block.rows_per_s(), "{block:?}");
+            assert_eq!(block.latency_of(Kind::Service).len(), block.operations);
+            assert_eq!(block.elapsed_ns == 4_000_000_000, is_gone, "{block:?}");
+        }
+        assert!(said.contains("count from their start: one."), "{said}");
     }
-    assert!(finished.stdout.contains("count from their start: one."), "{finished:?}");
 }
 
 #[tokio::test]

@@ -109,15 +109,14 @@ pub(super) fn block_record(
     (record, histograms)
 }
 
-/// What came after the warm-up, if there was one and the block outlasted it, and the latencies that count.
-/// A block lasts until its last rows are confirmed: what outlasts its warm-up has rows after it. Where rows
-/// were rolled back later, nobody knows which: all of the block counts.
+/// What came after the warm-up, if there was one and rows were confirmed after it, and the latencies that
+/// count. Where rows were rolled back later, nobody knows which: all of the block counts.
 fn counted(outcome: &BlockOutcome) -> (Option<Steady>, Histograms) {
     let measurement = &outcome.measurement;
     let all = &measurement.histograms;
     let Some(kept) = &measurement.kept else { return (None, all.clone()) };
     let length = outcome.elapsed.min(kept.span.to).saturating_sub(kept.span.from);
-    if length.is_zero() || 0 < measurement.operations_rolled_back {
+    if length.is_zero() || kept.rows <= 0.0 || 0 < measurement.operations_rolled_back {
         return (None, all.clone());
     }
     let steady = Steady { rows: kept.rows, elapsed_ns: nanos(length) };
