@@ -74,7 +74,7 @@ impl<'a> Windows<'a> {
         let rates = self.operation_rates(setting, ticks);
         let expected = rates.iter().sum::<f64>() * TICK_S;
         let operations = self.count(expected);
-        let latencies = self.latencies(setting, &rates, operations);
+        let latencies = self.latencies(setting, &rates, operations[1]);
         let window = summary(self, setting, length_s, operations, &latencies);
 
         self.segments.push(Segment { start_s: self.at_s, length_s, before: setting, setting });
@@ -105,10 +105,12 @@ impl<'a> Windows<'a> {
         (first..first + ticks).map(rate).collect()
     }
 
-    /// The count is noisy, and a part of an operation ends in the window or does not.
-    fn count(&mut self, expected: f64) -> f64 {
+    /// The count is noisy. Returns the operations that the window is worth, and those that end in it: a
+    /// part of one does or does not.
+    fn count(&mut self, expected: f64) -> [f64; 2] {
         let noise = self.chance.normal() * COUNT_NOISE / expected.max(1.0).sqrt();
-        (expected * (1.0 + noise) + self.chance.uniform(0.0, 1.0)).floor().max(1.0)
+        let within = (expected * (1.0 + noise)).max(0.5);
+        [within, (within + self.chance.uniform(0.0, 1.0)).floor().max(1.0)]
     }
 
     /// Draws latencies around those of the ticks, in seconds, sorted.
@@ -132,7 +134,7 @@ fn summary(
     windows: &Windows<'_>,
     setting: Setting,
     length_s: f64,
-    operations: f64,
+    [within, operations]: [f64; 2],
     latencies: &[f64],
 ) -> WindowSummary {
     let n = latencies.len();
@@ -150,8 +152,9 @@ fn summary(
         workers: setting.workers,
         operations: operations as u64,
         rows: operations as u64 * setting.batch_rows,
+        rows_within: within * setting.batch_rows as f64,
         // By Little's law: the mean of all operations, not of those drawn above.
-        service_ns_mean: f64::from(setting.workers) * length_s / operations * 1e9,
+        service_ns_mean: f64::from(setting.workers) * length_s / within * 1e9,
         service_ns2_variance: variance * 1e18,
         service_ns_p50: quantile(0.5),
         service_ns_p99: p99,

@@ -134,10 +134,11 @@ mod tests {
         Goal { bounds: Bounds::WIDE, p99_limit, seed: 0, is_search: false }
     }
 
-    fn window(rows: u64) -> WindowSummary {
+    fn window(rows_within: f64) -> WindowSummary {
         let length = Duration::from_secs(1);
         let service_ns_p99 = 10_000_000;
-        WindowSummary { length, operations: 10, rows, service_ns_p99, ..WindowSummary::default() }
+        let operations = 10;
+        WindowSummary { length, operations, rows_within, service_ns_p99, ..Default::default() }
     }
 
     #[test]
@@ -147,17 +148,17 @@ mod tests {
             let setting = aimd.decide(&window(rows)).setting;
             (setting.batch_rows, setting.workers)
         };
-        assert_eq!(path(1_000), (128, 2));
-        assert_eq!(path(1_000), (192, 2), "equal is no slower");
-        assert_eq!(path(500), (144, 2), "a fall");
-        assert_eq!(path(1_000), (144, 3), "workers now");
+        assert_eq!(path(1_000.0), (128, 2));
+        assert_eq!(path(1_000.0), (192, 2), "equal is no slower");
+        assert_eq!(path(500.0), (144, 2), "a fall");
+        assert_eq!(path(1_000.0), (144, 3), "workers now");
     }
 
     #[test]
     fn never_leaves_the_bounds_however_bad_it_gets() {
         let mut aimd = Aimd::new(&goal(Some(Duration::from_millis(1))));
         for _ in 0..200 {
-            aimd.decide(&window(1_000));
+            aimd.decide(&window(1_000.0));
         }
         assert_eq!(aimd.setting, Setting { batch_rows: 1, workers: 1 });
     }

@@ -271,7 +271,6 @@ mod tests {
     use crate::controller::Bounds;
 
     /// Runs on a server without noise; returns the last decision.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small, positive")]
     fn decide(bounds: Bounds, windows: u32, rows_per_s: fn(Setting) -> f64) -> Decision {
         let mut climb = Climb::new(&Goal { bounds, p99_limit: None, seed: 1, is_search: false });
         let mut decision = climb.start();
@@ -282,7 +281,7 @@ mod tests {
                 batch_rows,
                 workers,
                 operations: 100,
-                rows: (rows_per_s(decision.setting) * 1_000.0).round() as u64,
+                rows_within: rows_per_s(decision.setting) * 1_000.0,
                 ..WindowSummary::default()
             });
         }

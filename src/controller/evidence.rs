@@ -98,12 +98,13 @@ impl Evidence {
 }
 
 /// Variance of the count of a window, as a share of its square. Each worker is a renewal process:
-/// its count varies with the latency, and by a sixth for where the window begins and ends. Source:
-/// Cox, "Renewal theory", 1962, section 4.5, of many operations a worker.
+/// its count varies with the latency (Cox, "Renewal theory", 1962, section 4.5, of many operations a
+/// worker), and the operations that its ends cut are told by the mean latency: the part `u` of one, by
+/// `u²` of the latency's variance, a third of it on average, at both ends.
 fn counting_variance(window: &WindowSummary, relative_variance: f64) -> f64 {
     let operations = window.operations as f64;
-    let edges = f64::from(window.workers) / 6.0;
-    ((relative_variance * operations + edges) / (operations * operations)).min(1.0)
+    let edges = f64::from(window.workers) * 2.0 / 3.0;
+    (relative_variance * (operations + edges) / (operations * operations)).min(1.0)
 }
 
 #[cfg(test)]
@@ -119,6 +120,7 @@ mod tests {
             length: Duration::from_millis(500),
             operations: 10,
             rows: 1_000,
+            rows_within: 1_000.0,
             ..WindowSummary::default()
         }
     }
@@ -132,7 +134,7 @@ mod tests {
         let evidence =
             Evidence::of(&WindowSummary { service_ns2_variance: 30.0, ..window }).unwrap();
         assert!((evidence.relative_variance - 0.3).abs() < 1e-9);
-        assert!((evidence.counting_variance - 0.04).abs() < 1e-9, "(0.3 x 10 + 6 / 6) / 10²");
+        assert!((evidence.counting_variance - 0.042).abs() < 1e-9, "0.3 x (10 + 6 x 2/3) / 10²");
     }
 
     #[test]
@@ -152,7 +154,7 @@ mod tests {
             (WindowSummary { mixed: true, errors: 1, ..base }, Flaw::Mixed),
             (WindowSummary { pushed_back: 1, ..base }, Flaw::PushedBack),
             (WindowSummary { errors: 1, ..base }, Flaw::Errors),
-            (WindowSummary { operations: 0, rows: 0, ..base }, Flaw::Empty),
+            (WindowSummary { operations: 0, rows_within: 0.0, ..base }, Flaw::Empty),
             (WindowSummary { length: Duration::ZERO, ..base }, Flaw::Empty),
             (WindowSummary { client_bound: true, ..base }, Flaw::ClientBound),
         ];

@@ -101,7 +101,7 @@ mod tests {
             decision = gradient.decide(&WindowSummary {
                 length: Duration::from_millis(500),
                 operations: 10,
-                rows: 10_000,
+                rows_within: 10_000.0,
                 service_ns_mean: latency_ms * 1e6,
                 service_ns_p99: 100_000_000,
                 ..WindowSummary::default()

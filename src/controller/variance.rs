@@ -129,7 +129,7 @@ mod tests {
         WindowSummary {
             length: Duration::from_millis(500),
             operations: 10,
-            rows: 640,
+            rows_within: 640.0,
             service_ns_mean: latency_ms * 1e6,
             ..WindowSummary::default()
         }

@@ -149,11 +149,11 @@ impl<P> Shared<P> {
     }
 
     /// Takes in an operation that ended well.
-    fn record(&self, sample: &OperationSample, intended: Instant) {
-        let ended = (intended + sample.response).saturating_duration_since(self.started);
+    fn record(&self, number: usize, sample: &OperationSample, ended: Instant) {
+        let ended = ended.saturating_duration_since(self.started);
         let mut recorder = self.recorder();
         recorder.keep(sample, ended);
-        if recorder.record(sample) {
+        if recorder.record(number, sample, ended) {
             self.enough.notify_one();
         }
     }
@@ -229,6 +229,7 @@ impl<P: Pool> Shared<P> {
         taken_up: Instant,
         epoch: u64,
     ) {
+        let number = self.recorder().begin(taken_up.saturating_duration_since(self.started));
         let mut asked = taken_up;
         let builder = ExponentialBuilder::default()
             .with_min_delay(RETRY_DELAY_MIN)
@@ -252,7 +253,7 @@ impl<P: Pool> Shared<P> {
                         rows_wait: batch.rows_wait(),
                         was_made_ready: attempt.was_made_ready,
                     };
-                    self.record(&sample, intended);
+                    self.record(number, &sample, attempt.ended);
                     self.settle(held, attempt, batch).await;
                     return;
                 }
@@ -266,6 +267,7 @@ impl<P: Pool> Shared<P> {
                         false => None,
                     };
                     let Some(delay) = delay else {
+                        self.recorder().forget(number);
                         return self.give_up(failure, batch).await;
                     };
                     match failure.error.is_unreachable() {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use slab::Slab;
+
 use super::{Activity, Histograms, Kind, WindowSummary};
 
 /// One operation that ended well.
@@ -110,13 +112,42 @@ pub struct Recorder {
     window_epoch: u64,
     /// Operations that the window waits for; more than there can be if it waits for none.
     operations_wanted: u64,
+    running: Slab<Running>,
     total: Measurement,
+}
+
+/// An operation under way.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    /// When it was taken up, from the block's start.
+    began: Duration,
+    /// Its part that windows before this one were credited with.
+    credited: f64,
+    /// Its time in windows that mix settings, which are credited with nothing of it.
+    skipped: Duration,
+}
+
+impl Running {
+    /// The part of it that the window under way gets of it, as it ends.
+    fn rest(&self, at: Duration) -> f64 {
+        let skipped = share(self.skipped, at.saturating_sub(self.began));
+        (1.0 - self.credited - skipped).max(0.0)
+    }
+}
+
+/// `part` of `whole`, from 0 to 1; of nothing, none.
+fn share(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() { 0.0 } else { (part.as_secs_f64() / whole.as_secs_f64()).min(1.0) }
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     operations: u64,
     rows: u64,
+    /// Rows, of the operations that ended, that the window is credited with.
+    rows_within: f64,
+    /// From taking up to end, added over the operations that ended.
+    time: Duration,
     pushed_back: u64,
     unreachable: u64,
     errors: u64,
@@ -138,6 +169,7 @@ impl Default for Recorder {
             window_start: Duration::ZERO,
             window_epoch: 0,
             operations_wanted: u64::MAX,
+            running: Slab::new(),
             total: Measurement::default(),
         }
     }
@@ -162,14 +194,27 @@ impl Recorder {
         kept.histograms.record_operation(sample);
         let began = at.saturating_sub(sample.service).max(span.from);
         let within = at.min(span.to).saturating_sub(began);
-        let service = sample.service.as_secs_f64();
-        let share = if 0.0 < service { (within.as_secs_f64() / service).min(1.0) } else { 1.0 };
+        let share = if sample.service.is_zero() { 1.0 } else { share(within, sample.service) };
         kept.rows += sample.rows as f64 * share;
     }
 
-    /// Takes in an operation that ended well. Returns whether it is the last of those that the window
-    /// waits for.
-    pub fn record(&mut self, sample: &OperationSample) -> bool {
+    /// Takes note of an operation that begins, so long after the block's start. Returns its number
+    /// until it ends.
+    pub fn begin(&mut self, at: Duration) -> usize {
+        self.running.insert(Running { began: at, credited: 0.0, skipped: Duration::ZERO })
+    }
+
+    /// Forgets an operation that ended otherwise than well.
+    pub fn forget(&mut self, number: usize) {
+        self.running.remove(number);
+    }
+
+    /// Takes in an operation that ended well, so long after the block's start. Returns whether it is the
+    /// last of those that the window waits for.
+    pub fn record(&mut self, number: usize, sample: &OperationSample, at: Duration) -> bool {
+        let running = self.running.remove(number);
+        self.window.rows_within += sample.rows as f64 * running.rest(at);
+        self.window.time += at.saturating_sub(running.began);
         self.window_histograms.record_operation(sample);
         self.window.operations += 1;
         self.window.rows += sample.rows;
@@ -232,7 +277,9 @@ impl Recorder {
 
     /// Ends the window and starts the next.
     pub fn roll(&mut self, roll: &Roll) -> WindowSummary {
-        let counts = std::mem::take(&mut self.window);
+        let mut counts = std::mem::take(&mut self.window);
+        counts.mixed |= roll.epoch != self.window_epoch;
+        counts.rows_within += self.credit_running(&counts, roll.at);
         let length = roll.at.saturating_sub(self.window_start);
         let service = self.window_histograms.of(Kind::Service);
         let response = self.window_histograms.of(Kind::Response);
@@ -242,11 +289,12 @@ impl Recorder {
             start: self.window_start,
             length,
             epoch: roll.epoch,
-            mixed: counts.mixed || roll.epoch != self.window_epoch,
+            mixed: counts.mixed,
             batch_rows: roll.batch_rows,
             workers: roll.workers,
             operations: counts.operations,
             rows: counts.rows,
+            rows_within: counts.rows_within,
             pushed_back: counts.pushed_back,
             errors: counts.errors + counts.unreachable,
             service_ns_mean: service.mean(),
@@ -277,6 +325,28 @@ impl Recorder {
         self.window_start = roll.at;
         self.window_epoch = roll.epoch;
         summary
+    }
+
+    /// Credits the window with its part of the operations under way, taking them for as long as those
+    /// that ended in it, or as they are already. Returns its rows: none, if no operation ended.
+    fn credit_running(&mut self, window: &Counts, at: Duration) -> f64 {
+        if window.operations == 0 && !window.mixed {
+            return 0.0;
+        }
+        let mut credited = 0.0;
+        for (_, running) in &mut self.running {
+            let within = at.saturating_sub(running.began.max(self.window_start));
+            if window.mixed {
+                running.skipped += within;
+                continue;
+            }
+            let mean = window.time.div_f64(window.operations as f64);
+            let part = share(within, mean.max(at.saturating_sub(running.began)));
+            let part = part.min(1.0 - running.credited);
+            running.credited += part;
+            credited += part;
+        }
+        credited * window.rows as f64 / window.operations.max(1) as f64
     }
 
     /// Ends the block. Every window has been rolled.
@@ -314,6 +384,13 @@ mod tests {
         }
     }
 
+    /// An operation of 5 ms that ends so long after the block's start.
+    fn run(recorder: &mut Recorder, sample: &OperationSample, at_ms: u64) -> bool {
+        let at = Duration::from_millis(at_ms);
+        let number = recorder.begin(at.saturating_sub(sample.service));
+        recorder.record(number, sample, at)
+    }
+
     fn roll(at_ms: u64, epoch: u64) -> Roll {
         let at = Duration::from_millis(at_ms);
         Roll { at, epoch, client_threads: 1, workers: 1, ..Roll::default() }
@@ -322,9 +399,9 @@ mod tests {
     #[test]
     fn a_window_says_when_it_has_what_it_waits_for() {
         let mut recorder = Recorder::default();
-        assert!(!recorder.record(&sample(0)), "it waits for nothing");
+        assert!(!run(&mut recorder, &sample(0), 5), "it waits for nothing");
         recorder.wait_for(Some(3));
-        let told: Vec<bool> = (0..3).map(|_| recorder.record(&sample(0))).collect();
+        let told: Vec<bool> = (0..3).map(|_| run(&mut recorder, &sample(0), 9)).collect();
         assert_eq!(told, [false, true, false], "once, with the third of the window");
         assert_eq!(recorder.so_far(), (4, false));
     }
@@ -334,9 +411,9 @@ mod tests {
         let mut recorder = Recorder::default();
         recorder.roll(&roll(250, 0));
         recorder.begin_epoch(1);
-        recorder.record(&sample(1));
+        run(&mut recorder, &sample(1), 400);
         assert!(!recorder.roll(&roll(500, 1)).mixed);
-        recorder.record(&sample(1));
+        run(&mut recorder, &sample(1), 700);
         recorder.begin_epoch(2);
         assert!(recorder.roll(&roll(750, 2)).mixed, "an operation had ended before");
     }
@@ -344,14 +421,17 @@ mod tests {
     #[test]
     fn windows_add_up_to_the_block() {
         let mut recorder = Recorder::default();
-        let mut rows = 0;
+        let (mut rows, mut within) = (0, 0.0);
         for window in 1..=3 {
             for _ in 0..window * 4 {
-                recorder.record(&sample(0));
+                run(&mut recorder, &sample(0), window * 250 - 10);
             }
             recorder.record_pushed_back("40001");
-            rows += recorder.roll(&roll(window * 250, 0)).rows;
+            let summary = recorder.roll(&roll(window * 250, 0));
+            rows += summary.rows;
+            within += summary.rows_within;
         }
+        assert!((within - 240.0).abs() < 1e-9, "{within}");
         let measurement = recorder.finish();
         assert_eq!((measurement.operations, measurement.rows, rows), (24, 240, 240));
         assert_eq!(measurement.histograms.of(Kind::Response).len(), 24);
@@ -362,13 +442,13 @@ mod tests {
     #[test]
     fn an_operation_of_an_earlier_epoch_mixes_the_window() {
         let mut recorder = Recorder::default();
-        recorder.record(&sample(0));
+        run(&mut recorder, &sample(0), 200);
         assert!(!recorder.roll(&roll(250, 0)).mixed);
-        recorder.record(&sample(0));
+        run(&mut recorder, &sample(0), 400);
         assert!(recorder.roll(&roll(500, 1)).mixed, "the setting changed in it");
-        recorder.record(&sample(0));
+        run(&mut recorder, &sample(0), 700);
         assert!(recorder.roll(&roll(750, 1)).mixed, "an old operation ended in it");
-        recorder.record(&sample(1));
+        run(&mut recorder, &sample(1), 900);
         assert!(!recorder.roll(&roll(1_000, 1)).mixed);
     }
 
@@ -378,7 +458,7 @@ mod tests {
         let mut recorder = Recorder::keeping(Span { from: ms(200), to: ms(1_000) });
         for (at_ms, service_ms) in [(199, 1), (200, 2), (999, 3), (1_000, 4), (5_000, 4_000)] {
             let sample = OperationSample { service: ms(service_ms), ..sample(0) };
-            recorder.record(&sample);
+            run(&mut recorder, &sample, at_ms);
             recorder.keep(&sample, ms(at_ms));
         }
         recorder.roll(&roll(5_000, 0));
@@ -413,6 +493,58 @@ mod tests {
                 rows(service_ms)
             );
         }
+    }
+
+    /// 8 workers whose operations last 200 ms and all began 50 ms before a window of 250 ms are worth 10
+    /// operations in it, of which 8 end: whole ones made a third less of settings with long operations
+    /// than of others, and no search left the short ones. The window before mixes settings.
+    #[test]
+    fn operations_that_windows_cut_count_by_their_part_in_each() {
+        let ms = Duration::from_millis;
+        let mut recorder = Recorder::default();
+        let sample = OperationSample { service: ms(200), ..sample(1) };
+        let begin = |recorder: &mut Recorder, at_ms| -> Vec<usize> {
+            (0..8).map(|_| recorder.begin(ms(at_ms))).collect()
+        };
+        let end = |recorder: &mut Recorder, numbers: Vec<usize>, at_ms| {
+            for number in numbers {
+                recorder.record(number, &sample, ms(at_ms));
+            }
+        };
+        let first = begin(&mut recorder, 150);
+        assert!(recorder.roll(&roll(200, 1)).mixed);
+        end(&mut recorder, first, 350);
+        let second = begin(&mut recorder, 350);
+        let within = recorder.roll(&roll(450, 1)).rows_within;
+        assert!((within - 8.0 * 10.0 * 1.25).abs() < 1e-9, "{within}: 3/4 of 8, and half of 8");
+
+        // A stall: nobody knows of what goes on for how long it does; the window in which it ends gets
+        // the rest of it.
+        let within = recorder.roll(&roll(5_000, 1)).rows_within;
+        assert!(within.abs() < 1e-9, "{within}: no operation ended");
+        end(&mut recorder, second, 5_100);
+        let within = recorder.roll(&roll(5_100, 1)).rows_within;
+        assert!((within - 8.0 * 10.0 * 0.5).abs() < 1e-9, "{within}");
+    }
+
+    /// One that lasts longer than the others is taken for as long as it is already, and never for more
+    /// than one; what ends in an error is forgotten.
+    #[test]
+    fn an_operation_that_hangs_counts_once_at_most() {
+        let ms = Duration::from_millis;
+        let mut recorder = Recorder::default();
+        let hanging = recorder.begin(ms(0));
+        let failing = recorder.begin(ms(0));
+        let mut within = 0.0;
+        for window in 1..=4 {
+            run(&mut recorder, &sample(0), window * 250);
+            within += recorder.roll(&roll(window * 250, 0)).rows_within;
+        }
+        recorder.forget(failing);
+        assert!((within - 60.0).abs() < 1e-9, "{within}: 4 that ended, and 2 that might have");
+        recorder.record(hanging, &sample(0), ms(1_010));
+        let within = recorder.roll(&roll(1_010, 0)).rows_within;
+        assert!(within.abs() < 1e-9, "{within}");
     }
 
     #[test]

@@ -452,6 +452,7 @@ impl WindowRow {
             workers: self.workers,
             operations: self.operations,
             rows: self.rows,
+            rows_within: self.rows_per_s * self.length_ms.max(0.0) / 1e3,
             pushed_back: self.pushed_back,
             errors: self.errors,
             service_ns_mean: self.service_ns_mean,

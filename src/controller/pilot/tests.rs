@@ -32,7 +32,7 @@ fn window_of(setting: Setting, start_s: f64, latency_s: f64, length_s: f64) -> W
         batch_rows: setting.batch_rows,
         workers: setting.workers,
         operations: operations as u64,
-        rows: (operations * setting.batch_rows as f64) as u64,
+        rows_within: operations * setting.batch_rows as f64,
         service_ns_mean: latency_s * 1e9,
         service_ns_p99: (2e9 * latency_s) as u64,
         ..WindowSummary::default()
