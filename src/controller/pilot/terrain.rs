@@ -22,6 +22,9 @@ const OCTAVES_WITHOUT_MODEL: f64 = 2.1;
 /// Share of the limit that is aimed at: the p99 of a window scatters by a tenth around its own.
 pub(super) const LIMIT_SHARE: f64 = 0.93;
 
+/// What the model cannot tell apart: of such places the one with the shortest operations is taken.
+const AS_GOOD: f64 = 0.02;
+
 /// Longest that a place is left alone, and that this is remembered.
 const BAR_MAX_S: f64 = 300.0;
 
@@ -194,9 +197,10 @@ impl Terrain {
         let rate = |it: &Cell| model.log_rate(self.grid.setting(*it));
         let latency_s = |it: &Cell| model.latency_s(self.grid.setting(*it));
         let keeping = trusted.iter().filter(|it| self.keeps_limit(**it, 1.0));
-        let best = keeping
-            .filter(|it| self.is_cheap(**it, home))
-            .max_by(|a, b| rate(a).total_cmp(&rate(b)));
+        let open: Vec<&Cell> = keeping.filter(|it| self.is_cheap(**it, home)).collect();
+        let most = open.iter().map(|it| rate(it)).max_by(f64::total_cmp);
+        let near = open.iter().filter(|it| most.is_some_and(|most| most - AS_GOOD <= rate(it)));
+        let best = near.min_by(|a, b| latency_s(a).total_cmp(&latency_s(b))).copied();
         let quickest = || trusted.iter().min_by(|a, b| latency_s(a).total_cmp(&latency_s(b)));
         best.or_else(quickest).copied()
     }
