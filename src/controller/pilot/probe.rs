@@ -183,10 +183,9 @@ impl Pilot {
         if let Some(likely) = self.likely.take().filter(|it| self.terrain.is_allowed(*it)) {
             return Some(likely);
         }
-        // A probe around which the server's mood changed says nothing and is sent again.
         if self.is_thorough
             && self.probes < THOROUGH_PROBES
-            && let Some(cell) = self.fewer_workers()
+            && let Some(cell) = self.look_around()
         {
             return Some(cell);
         }
@@ -263,11 +262,21 @@ impl Pilot {
         (best.map(|it| it.0), best.map_or(0.0, |it| it.1))
     }
 
+    /// Where only what is found counts: first fewer workers, then each scout, in turn with what promises
+    /// most. A probe around which the server's mood changed says nothing and is sent again.
+    fn look_around(&self) -> Option<Cell> {
+        let scout = || self.scout(Some(f64::INFINITY)).filter(|_| self.probes % 2 == 1);
+        self.fewer_workers().or_else(scout)
+    }
+
     /// A place of a quarter or half of home's workers that was never probed, whatever the model says of
-    /// it.
+    /// it; and one of a quarter of them with as many rows in flight: where processors are full, each of
+    /// the two steps may be lost in the noise, and both together 20 %.
     fn fewer_workers(&self) -> Option<Cell> {
-        let fewer = self.terrain.grid.setting(self.home).with_fewer_workers();
-        let cells = [fewer.with_fewer_workers(), fewer].map(|it| self.terrain.grid.nearest(it));
+        let grid = &self.terrain.grid;
+        let fewer = grid.setting(self.home).with_fewer_workers();
+        let [quarter, half] = [fewer.with_fewer_workers(), fewer].map(|it| grid.nearest(it));
+        let cells = [quarter, half, grid.offset(quarter, 2 * STEPS, 0)];
         let never = |it: &Cell| self.pairs.last_s(*it).is_none() && self.is_open(*it, 1.0);
         cells.into_iter().find(never)
     }
