@@ -306,7 +306,7 @@ async fn following_starts_from_the_answer() {
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/sim/noisy.toml");
     let desk = Desk::new();
     let mut command = batchpilot();
-    command.arg("tune").arg(&scenario).args(["--search", "8s", "--repetitions", "2"]);
+    command.arg("tune").arg(&scenario).args(["--search", "2s", "--repetitions", "2"]);
     command.args(["--follow", "5s", "--out"]).arg(desk.out());
     let finished = ended(command).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
