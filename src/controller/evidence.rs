@@ -102,7 +102,12 @@ impl Evidence {
 /// worker), and the operations that its ends cut are told by the mean latency: the part `u` of one, by
 /// `u²` of the latency's variance, a third of it on average, at both ends.
 fn counting_variance(window: &WindowSummary, relative_variance: f64) -> f64 {
+    if window.operations < 2 {
+        return 1.0;
+    }
     let operations = window.operations as f64;
+    // That of few is told too small.
+    let relative_variance = relative_variance * operations / (operations - 1.0);
     let edges = f64::from(window.workers) * 2.0 / 3.0;
     (relative_variance * (operations + edges) / (operations * operations)).min(1.0)
 }
@@ -134,7 +139,12 @@ mod tests {
         let evidence =
             Evidence::of(&WindowSummary { service_ns2_variance: 30.0, ..window }).unwrap();
         assert!((evidence.relative_variance - 0.3).abs() < 1e-9);
-        assert!((evidence.counting_variance - 0.042).abs() < 1e-9, "0.3 x (10 + 6 x 2/3) / 10²");
+        assert!(
+            (evidence.counting_variance - 0.042 * 10.0 / 9.0).abs() < 1e-9,
+            "0.3 x 10/9 x (10 + 6 x 2/3) / 10²"
+        );
+        let one = Evidence::of(&WindowSummary { operations: 1, ..window }).unwrap();
+        assert!((one.counting_variance - 1.0).abs() < 1e-9, "one operation says little");
     }
 
     #[test]

@@ -344,6 +344,7 @@ impl<T: Target, P: Pool> Block<'_, T, P> {
                 }
                 () = &mut patience => {
                     workers.shutdown().await;
+                    shared.recorder().forget_all();
                     abandoned = true;
                     break;
                 }

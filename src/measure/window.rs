@@ -42,9 +42,10 @@ pub struct WindowSummary {
     /// Rows that the server did in the window: of an operation that began before it, or that goes on
     /// after it, the part that its time in the window is of all its time. Counted whole as they end, a
     /// few long operations that all began with the window would lose as many as there are workers at
-    /// its end: 8 of 200 ms in 250 ms are 10 and look like 8. A window that mixes settings gets nothing
-    /// of what goes on after it, and one in which no operation ended gets nothing: an operation that it
-    /// lies within goes to the window in which it ends.
+    /// its end: 8 of 200 ms in 250 ms are 10 and look like 8. The part of one that goes on is told by those
+    /// that ended, and stays credited should it fail. A window that mixes settings gets nothing of what
+    /// goes on after it, and one in which no operation ended gets nothing: an operation that it lies
+    /// within goes to the window in which it ends.
     pub rows_within: f64,
     /// Attempts that the server pushed back.
     pub pushed_back: u64,

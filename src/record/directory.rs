@@ -102,7 +102,7 @@ pub struct WindowRow {
     pub operations: u64,
     /// Their rows.
     pub rows: u64,
-    /// Rows a second.
+    /// Rows a second, by the part of each operation that lies in the window.
     pub rows_per_s: f64,
     /// Attempts pushed back.
     pub pushed_back: u64,

@@ -270,7 +270,7 @@ impl Pilot {
     }
 
     /// A place of a quarter or half of home's workers that was never probed, whatever the model says of
-    /// it; and one of a quarter of them with as many rows in flight: where processors are full, each of
+    /// it; and one of a quarter of them with about as many rows in flight: where processors are full, each of
     /// the two steps may be lost in the noise, and both together 20 %.
     fn fewer_workers(&self) -> Option<Cell> {
         let grid = &self.terrain.grid;

@@ -189,8 +189,9 @@ impl Terrain {
         self.grid.cells().filter(|it| self.is_allowed(*it)).filter(is_near).collect()
     }
 
-    /// The fastest place by the model that is trusted, cheap and keeps the limit. Where none keeps
-    /// it, the one of the least latency.
+    /// Of the places that are trusted, cheap and keep the limit, and within [`AS_GOOD`] of the fastest of
+    /// them by the model, the one of the least latency. Where none keeps the limit, the one of the least
+    /// latency of all.
     pub(super) fn best(&self, home: Cell) -> Option<Cell> {
         let model = self.model.as_ref()?;
         let trusted = self.trusted();

@@ -369,6 +369,12 @@ fn a_search_looks_far_away_though_what_is_near_may_be_better() {
     let far: std::collections::BTreeSet<Setting> =
         probes.filter(is_far).map(|it| it.setting).collect();
     assert!(5 <= far.len(), "{far:?}");
+    let is_wide = |it: &Decision| {
+        let [here, there] = [it.incumbent, it.setting];
+        there.workers * 4 <= here.workers.next_power_of_two()
+            && 3 * here.batch_rows < there.batch_rows
+    };
+    assert!(decisions.iter().any(is_wide), "none has as many rows in flight with fewer workers");
 }
 
 /// The model foresaw the same for 4,096 x 8 and for 65,536 x 8, whose windows took a second: of 17 s
