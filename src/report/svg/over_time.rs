@@ -29,6 +29,7 @@ const STEPS_MAX: usize = 200;
 struct Step {
     start_ms: f64,
     end_ms: f64,
+    /// Of the operations that ended in it, so that a panel adds up to what its block inserted.
     rows: u64,
     length_ms: f64,
     has_checkpoint: bool,
