@@ -11,6 +11,14 @@ work='' server_is_up=false load_before='' server_user=()
 say() { echo "$(basename "$0"): $*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# need_built PROGRAM… fails if one is not there.
+need_built() {
+    local program
+    for program in "$@"; do
+        [[ -x $program ]] || fail "no $program: run \`cargo build --release --bins --examples\` before"
+    done
+}
+
 # What else runs on the machine runs against one side more than against the other.
 check_load() {
     read -r load_before _ </proc/loadavg || load_before=0
