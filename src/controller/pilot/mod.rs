@@ -31,7 +31,7 @@ use self::{
     watch::Watch,
 };
 use super::{
-    Cell, Controller, Decision, Evidence, Goal, RETUNE, Setting, Wish, grid::STEPS_AN_OCTAVE,
+    Cell, Controller, Decision, Evidence, Flaw, Goal, RETUNE, Setting, Wish, grid::STEPS_AN_OCTAVE,
 };
 use crate::measure::WindowSummary;
 
@@ -96,6 +96,8 @@ pub struct Pilot {
     likely: Option<Cell>,
     /// Windows in a row above the limit.
     violations: u32,
+    /// Windows in a row in which operations failed.
+    failures: u32,
     /// When the server last said that it did something else, too.
     busy_s: f64,
     grounds: Vec<(&'static str, f64)>,
@@ -121,6 +123,7 @@ impl Pilot {
             scouts_next: false,
             likely: None,
             violations: 0,
+            failures: 0,
             busy_s: f64::NEG_INFINITY,
             grounds: Vec::new(),
         };
@@ -241,7 +244,11 @@ impl Controller for Pilot {
     fn decide(&mut self, window: &WindowSummary) -> Decision {
         self.terrain.now_s = (window.start + window.length).as_secs_f64();
         let asked_for = self.terrain.grid.setting(self.place());
-        let reason = match Evidence::of(window) {
+        let evidence = Evidence::of(window);
+        if evidence != Err(Flaw::Errors) {
+            self.failures = 0;
+        }
+        let reason = match evidence {
             Ok(evidence) if evidence.setting == asked_for => self.take(&evidence),
             Ok(_) => "the window is of another setting",
             Err(flaw) => self.flawed(flaw),

@@ -623,6 +623,35 @@ fn probes_are_few_once_it_has_looked_around() {
     assert!(100 < all && 5 * away <= 2 * all, "{away} of {all} windows are probes");
 }
 
+/// A statement may be too large for the server: a place of the survey where every operation failed
+/// was once asked for until the end.
+#[test]
+fn a_place_where_operations_fail_is_left() {
+    let fail = |window: &mut WindowSummary| {
+        window.errors = if 2_000 <= window.batch_rows { 10 } else { 0 };
+    };
+    let mut pilot = pilot(Bounds::WIDE, None);
+    let decisions = run(&mut pilot, 300, fail);
+    let failing = decisions.iter().filter(|it| 2_000 <= it.setting.batch_rows).count();
+    // Within these 150 s a place is tried again 30 and 90 s after it failed, for 4 windows each;
+    // up to 4 places from 2,000 rows on can be in reach of home.
+    assert!(failing <= 4 * 3 * 4, "{failing} of 300 windows failed");
+    assert!(decisions.last().unwrap().incumbent.batch_rows < 2_000);
+}
+
+/// Where there are no fewer workers, a place that pushed back was once held for good.
+#[test]
+fn large_batches_that_push_back_are_left_where_workers_are_fixed() {
+    let push_back = |window: &mut WindowSummary| {
+        window.pushed_back = if 2_000 <= window.batch_rows { 10 } else { 0 };
+    };
+    let mut pilot = pilot(Bounds { workers: (4, 4), ..Bounds::WIDE }, None);
+    let decisions = run(&mut pilot, 300, push_back);
+    let over = decisions.iter().filter(|it| 2_000 <= it.setting.batch_rows).count();
+    assert!(over <= 4 * 3, "{over} of 300 windows pushed back");
+    assert!(decisions.last().unwrap().incumbent.batch_rows < 2_000);
+}
+
 /// Retries of a storm that all fail must not be learned from, nor starve what comes after:
 /// vector#21340, where the limit went to zero and stayed there. The storm lasts 200 s: bars on
 /// the last worker, each twice as long as the one before, would by then leave no place at all

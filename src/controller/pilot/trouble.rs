@@ -37,6 +37,9 @@ const ROWS_TRIED: usize = 2 * STEPS_AN_OCTAVE;
 /// How long a place where the server pushed back, or the client was the limit, is left alone.
 const PUSHED_BACK_S: f64 = 30.0;
 const CLIENT_BOUND_S: f64 = 60.0;
+/// The same of a place where operations failed, in so many windows in a row: a restart fails a few, too.
+const FAILURES: u32 = 4;
+const FAILED_S: f64 = 30.0;
 
 /// Home is held to see whether a change stays.
 #[derive(Clone, Debug)]
@@ -295,14 +298,41 @@ impl Pilot {
         match flaw {
             Flaw::PushedBack => self.pushed_back(),
             Flaw::ClientBound => self.client_bound(),
-            Flaw::Mixed | Flaw::Errors | Flaw::Empty => flaw.words(),
+            Flaw::Errors => self.failed(),
+            Flaw::Mixed | Flaw::Empty => flaw.words(),
         }
+    }
+
+    /// Leaves a place where operations fail, window after window: a statement may be too large for
+    /// the server. At home, and before anything was measured, it may be the server itself: hold.
+    fn failed(&mut self) -> &'static str {
+        let at = self.place();
+        let is_first = !self.is_settled && self.terrain.data.cells().is_empty();
+        self.failures += 1;
+        if at == self.home || is_first || self.failures < FAILURES {
+            return Flaw::Errors.words();
+        }
+        self.leave_alone(at, FAILED_S);
+        "operations fail there: not there again for a while"
+    }
+
+    /// Goes on without the place under way, which is barred, unless home would be, too.
+    fn leave_alone(&mut self, at: Cell, for_s: f64) {
+        self.failures = 0;
+        if self.home.batch < at.batch || self.home.workers < at.workers {
+            self.terrain.bar(at, for_s);
+        }
+        self.skip();
     }
 
     fn pushed_back(&mut self) -> &'static str {
         let at = self.place();
         // Nothing is barred at the fewest workers: no place at all would be left.
         let Some(fewer) = self.terrain.grid.step(at, 0, -1) else {
+            if at != self.home {
+                self.leave_alone(at, PUSHED_BACK_S);
+                return "the server pushed back there: not there again for a while";
+            }
             return "the server pushed back, and there is no fewer workers: hold";
         };
         self.terrain.bar(Cell { batch: 0, workers: at.workers }, PUSHED_BACK_S);
