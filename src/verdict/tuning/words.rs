@@ -148,9 +148,10 @@ impl Tuning {
             near => (
                 format!("{near} {}", if near == 1 { "gives" } else { "give" }),
                 format!(
-                    ": {} rows, {} workers",
+                    ": {} rows, {} {}",
                     span(batch_rows.0 as f64, batch_rows.1 as f64),
-                    span(workers.0.into(), workers.1.into())
+                    span(workers.0.into(), workers.1.into()),
+                    if workers.1 == 1 { "worker" } else { "workers" }
                 ),
             ),
         };
@@ -255,9 +256,8 @@ impl Tuning {
         )];
         if let Some(workers) = search.pushed_back_at_workers {
             sentences.push(format!(
-                "The server pushed back in {} windows, with {workers} workers or more: they were \
-                 left alone from then on.",
-                search.windows_pushed_back
+                "The server pushed back in {}, the fewest workers there were {workers}.",
+                counted(search.windows_pushed_back as u64, "window", "windows")
             ));
         }
         if search.windows < search.windows_client_bound * 5 {
