@@ -70,7 +70,9 @@ impl Reactive for Gradient {
         let long_s = self.long_average(evidence.latency_s);
         self.long_s = Some(long_s);
         let exceeds = self.p99_limit_s < evidence.p99_s;
-        let gradient = (TOLERANCE * long_s / evidence.latency_s).clamp(0.5, 1.0);
+        // A record may say that an operation took no time.
+        let latency_s = evidence.latency_s.max(f64::MIN_POSITIVE);
+        let gradient = (TOLERANCE * long_s / latency_s).clamp(0.5, 1.0);
         let gradient = if exceeds { 0.5 } else { gradient };
         // Netflix adds 4 whatever the limit, which a limit of 4 would double.
         let target = self.limit * gradient + self.limit.sqrt().clamp(1.0, QUEUE);
@@ -129,5 +131,12 @@ mod tests {
         let limit = Some(Duration::from_millis(50));
         let workers = workers_after(&[10.0; 300], limit);
         assert!((1..=4).contains(&workers), "{workers}");
+    }
+
+    /// A record may say that operations took no time; 0 / 0 was once taken for no workers.
+    #[test]
+    fn no_latency_leaves_a_worker() {
+        let workers = workers_after(&[0.0; 20], None);
+        assert!((1..=64).contains(&workers), "{workers}");
     }
 }

@@ -148,7 +148,10 @@ impl Data {
         let mut cells: BTreeMap<Cell, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in &self.samples {
             let weight = 0.5_f64.powf((now_s - sample.at_s) / HALF_LIFE_S);
-            cells.entry(sample.cell).or_default().push((sample.log_rate, weight));
+            // Of what is days old nothing is left.
+            if 0.0 < weight * STALL_WEIGHT {
+                cells.entry(sample.cell).or_default().push((sample.log_rate, weight));
+            }
         }
         let total = |(cell, values): (Cell, Vec<(f64, f64)>)| {
             let center = center(values.iter().map(|it| it.0).collect());
@@ -165,8 +168,8 @@ impl Data {
     }
 }
 
-/// The middle; of two that lie far apart the faster one, since only stalls make that much of a
-/// difference.
+/// The middle, or the next above it of a few; of two that lie far apart the faster one, since only
+/// stalls make that much of a difference.
 fn center(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.as_slice() {
@@ -329,6 +332,18 @@ mod tests {
     }
 
     const DESIGN: [(u64, u32); 5] = [(16, 4), (128, 8), (1_024, 4), (1_024, 16), (4_096, 8)];
+
+    /// Halved every so often, a weight is 0 after days; its sum divided the rates of its cell.
+    #[test]
+    fn what_is_days_old_is_nothing() {
+        let mut data = Data::default();
+        let [old, new] = [0, 1].map(|batch| Cell { batch, workers: 0 });
+        data.push(0.0, old, 10.0);
+        data.push(1e6, new, 11.0);
+        let totals = data.totals(1e6);
+        assert!(totals.iter().all(|it| it.cell == new && it.log_rate.is_finite()), "{totals:?}");
+        assert_eq!(totals.len(), 1);
+    }
 
     #[test]
     fn predicts_what_it_has_not_seen() {
