@@ -97,6 +97,13 @@ impl Reactive for Aimd {
         self.setting
     }
 
+    /// As Vector does, which decreases whatever the rate is.
+    fn pushed_back(&mut self) -> Reason {
+        self.axis = Axis::Workers;
+        self.shrink();
+        ("the server pushed back: decrease workers", Vec::new())
+    }
+
     fn react(&mut self, evidence: &Evidence) -> Reason {
         let rate = evidence.rows_per_s;
         let Some(average) = self.average else {
@@ -152,6 +159,18 @@ mod tests {
         assert_eq!(path(1_000.0), (192, 2), "equal is no slower");
         assert_eq!(path(500.0), (144, 2), "a fall");
         assert_eq!(path(1_000.0), (144, 3), "workers now");
+    }
+
+    /// Held instead, it asked for more sessions than the server gives until the end.
+    #[test]
+    fn a_server_that_pushes_back_gets_fewer_workers() {
+        let mut aimd = Aimd::new(&goal(None));
+        aimd.setting.workers = 20;
+        let refused = WindowSummary { pushed_back: 3, ..window(1_000.0) };
+        let mut workers = || aimd.decide(&refused).setting.workers;
+        assert_eq!([workers(), workers()], [18, 16]);
+        let last = (0..20).map(|_| workers()).last();
+        assert_eq!(last, Some(1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What policies share that answer each window by itself: a window that says nothing is held at,
 //! and named.
 
-use super::{Controller, Decision, Evidence, Setting, Wish};
+use super::{Controller, Decision, Evidence, Flaw, Setting, Wish};
 use crate::measure::WindowSummary;
 
 /// Why a policy decided, in words, and the numbers it was decided on.
@@ -17,6 +17,11 @@ pub(super) trait Reactive: Send {
 
     /// Takes in a window that says something, and moves the setting.
     fn react(&mut self, evidence: &Evidence) -> Reason;
+
+    /// Takes in a window in which the server pushed back.
+    fn pushed_back(&mut self) -> Reason {
+        (Flaw::PushedBack.words(), Vec::new())
+    }
 }
 
 impl<R: Reactive> Controller for R {
@@ -27,6 +32,7 @@ impl<R: Reactive> Controller for R {
     fn decide(&mut self, window: &WindowSummary) -> Decision {
         let reason = match Evidence::of(window) {
             Ok(evidence) => self.react(&evidence),
+            Err(Flaw::PushedBack) => self.pushed_back(),
             Err(flaw) => (flaw.words(), Vec::new()),
         };
         decision(self, reason)
