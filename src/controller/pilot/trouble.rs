@@ -304,12 +304,11 @@ impl Pilot {
     }
 
     /// Leaves a place where operations fail, window after window: a statement may be too large for
-    /// the server. At home, and before anything was measured, it may be the server itself: hold.
+    /// the server. At home, which the first place is, too, it may be the server itself: hold.
     fn failed(&mut self) -> &'static str {
         let at = self.place();
-        let is_first = !self.is_settled && self.terrain.data.cells().is_empty();
         self.failures += 1;
-        if at == self.home || is_first || self.failures < FAILURES {
+        if at == self.home || self.failures < FAILURES {
             return Flaw::Errors.words();
         }
         self.leave_alone(at, FAILED_S);
