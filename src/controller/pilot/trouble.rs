@@ -326,19 +326,21 @@ impl Pilot {
 
     fn pushed_back(&mut self) -> &'static str {
         let at = self.place();
-        // Nothing is barred at the fewest workers: no place at all would be left.
-        let Some(fewer) = self.terrain.grid.step(at, 0, -1) else {
-            if at != self.home {
-                self.leave_alone(at, PUSHED_BACK_S);
-                return "the server pushed back there: not there again for a while";
-            }
-            return "the server pushed back, and there is no fewer workers: hold";
-        };
-        self.terrain.bar(Cell { batch: 0, workers: at.workers }, PUSHED_BACK_S);
+        let fewer = self.terrain.grid.step(at, 0, -1);
+        // The fewest workers are not barred with all their rows: no place at all would be left.
+        if fewer.is_some() {
+            self.terrain.bar(Cell { batch: 0, workers: at.workers }, PUSHED_BACK_S);
+        }
         if at != self.home {
-            self.skip();
+            match fewer {
+                Some(_) => self.skip(),
+                None => self.leave_alone(at, PUSHED_BACK_S),
+            }
             return "the server pushed back there: not there again for a while";
         }
+        let Some(fewer) = fewer else {
+            return "the server pushed back, and there is no fewer workers: hold";
+        };
         if self.is_settled {
             self.move_home(fewer);
         } else {
